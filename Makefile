@@ -1,0 +1,48 @@
+# make demo   index the sample PDFs and ask three questions
+# make test   run the tests
+# make check  lint, formatting, types, layers
+#
+# PYTHON=python3.12 picks another interpreter. On Linux without a GPU set TORCH_INDEX to PyTorch's
+# CPU index (see the README), or the plain torch wheel brings several GB of CUDA.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check soak bench clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(INSTALLED)
+	@$(BIN)/python tests/samples/demo.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The same laws with fifty times the random examples (profile "soak" in tests/conftest.py), by hand.
+soak: $(INSTALLED)
+	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0
+
+bench: $(INSTALLED)
+	$(BIN)/ragformer bench index
+	$(BIN)/ragformer bench query
+	$(BIN)/ragformer bench decode
+
+clean:
+	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find ragformer cli tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit( \
+	  "ragformer needs Python 3.11 or newer and $(PYTHON) is " + v + "; try: make PYTHON=python3.12")'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -e '.[dev]' -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	@touch $@

@@ -1,0 +1,272 @@
+"""What is in a collection: index, list, show, rm, collections."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ragformer_cli import forms
+from ragformer_cli.terminal import (
+    collection_option,
+    follow,
+    json_option,
+    say,
+    say_json,
+    short_path,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from ragformer.library import Library
+    from ragformer.types import Document, FileOutcome, Page, Report
+
+LISTED_PAGES = 12  # numbers of unread pages spelled out in a human report
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH...")
+@click.option("--prune", is_flag=True, help="Forget files below PATH that are gone.")
+@click.option("--reembed", is_flag=True, help="Make all vectors anew, with the encoder there is.")
+@click.option("--rechunk", is_flag=True, help="Cut the stored pages into passages anew.")
+@click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Reading processes.")
+@click.option("--password", metavar="TEXT", help="Opens encrypted files; - asks, or reads stdin.")
+@collection_option
+@json_option
+def index(
+    paths: tuple[Path, ...],
+    prune: bool,
+    reembed: bool,
+    rechunk: bool,
+    workers: int | None,
+    password: str | None,
+    collection: str | None,
+    as_json: bool,
+) -> None:
+    """Read PDFs, or folders of them, into a collection.
+
+    What was indexed before costs nothing; a changed file replaces what it held. One bad file is
+    reported and stops nothing. Stop it at any time: what is done stays.
+
+    \b
+    Examples:
+      ragformer index ~/papers
+      ragformer index ~/papers --prune
+      ragformer index secret.pdf --password -
+    """
+    from ragformer.library import open_library
+
+    if not paths and not (reembed or rechunk):
+        raise click.UsageError("Missing argument 'PATH...'.")
+    passwords = [] if password is None else [_password(password)]
+    with open_library(collection) as library:
+        steps = library.index(
+            paths,
+            prune=prune,
+            reembed=reembed,
+            rechunk=rechunk,
+            workers=workers,
+            passwords=passwords,
+        )
+        report = follow(steps)
+    if as_json:
+        say_json(forms.report_form(report))
+    else:
+        say(summary(report))
+    for line in troubles(report):
+        warn(line)
+
+
+def _password(given: str) -> str:
+    if given != "-":
+        return given
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, err=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def summary(report: Report) -> str:
+    """One line: how many files of each status, pages read, seconds."""
+    counts: dict[str, int] = {}
+    for outcome in report.files:
+        counts[outcome.status] = counts.get(outcome.status, 0) + 1
+    parts = [f"{n} {status}" for status, n in sorted(counts.items())]
+    pages = f"{report.pages_read:,} page{'s' * (report.pages_read != 1)} read"
+    return ", ".join([*parts, pages]) + f" in {report.seconds:.1f} s"
+
+
+def troubles(report: Report) -> list[str]:
+    """A line for each file that failed or has pages without text."""
+    lines = []
+    for outcome in report.files:
+        if outcome.status == "failed":
+            lines.append(f"failed: {short_path(outcome.path)}: {outcome.reason}")
+        elif outcome.unread_pages:
+            lines.append(f"no text: {short_path(outcome.path)}: {_unread(outcome)}")
+    return lines
+
+
+def _unread(outcome: FileOutcome) -> str:
+    numbers = outcome.unread_pages
+    if len(numbers) == outcome.pages:
+        return f"all {outcome.pages} pages" if outcome.pages > 1 else "its only page"
+    shown = ", ".join(map(str, numbers[:LISTED_PAGES]))
+    more = f" and {len(numbers) - LISTED_PAGES} more" if len(numbers) > LISTED_PAGES else ""
+    return f"{len(numbers)} of {outcome.pages} pages: {shown}{more}"
+
+
+@click.command("list")
+@collection_option
+@json_option
+def list_files(collection: str | None, as_json: bool) -> None:
+    """List the files of a collection, those that could not be read included.
+
+    \b
+    Example:
+      ragformer list --json
+    """
+    from ragformer.library import open_library
+
+    with open_library(collection) as library:
+        documents, failures = library.store.documents(), library.store.failures()
+    rows = [form for document in documents for form in forms.file_forms(document)]
+    rows += [forms.failure_form(outcome) for outcome in failures]
+    rows.sort(key=lambda row: str(row["path"]))
+    if as_json:
+        say_json(rows)
+        return
+    for row in rows:
+        say(f"{short_path(Path(row['path']))}: {_file_line(row)}")
+    if not rows:
+        warn("nothing is indexed yet; start with `ragformer index PATH`")
+
+
+def _file_line(row: forms.Form) -> str:
+    if row["status"] == "failed":
+        return f"failed: {row['reason']}"
+    unread = len(row["unread_pages"])
+    parts = [f"{row['pages']} page{'s' * (row['pages'] != 1)}"]
+    parts += [f"{unread} without text"] * bool(unread)
+    parts += [f"in {row['language']}, search by meaning is weak"] * (
+        row["language"] not in ("", "en")
+    )
+    return ", ".join(parts)
+
+
+@click.command()
+@click.argument("name", metavar="DOC[:PAGE]")
+@collection_option
+@json_option
+def show(name: str, collection: str | None, as_json: bool) -> None:
+    """Show a document, or one page's text as it was read.
+
+    DOC is a path, its last parts, or the start of the document's id; PAGE counts from 1.
+
+    \b
+    Examples:
+      ragformer show manual.pdf
+      ragformer show manual.pdf:12 --json
+    """
+    from ragformer.library import open_library
+
+    with open_library(collection) as library:
+        document, number = _find_page(library, name)
+        if number is not None:
+            _show_page(document, library.store.page(document.id, number), as_json)
+            return
+        form = forms.document_form(document, library.store.outline(document.id))
+    if as_json:
+        say_json(form)
+        return
+    say(f"{form['title']}\n{_file_line(form)}\nid {document.id[:12]}")
+    for path in document.paths:
+        say(short_path(path))
+    for item in form["outline"]:
+        say(f"{'  ' * (item['level'] + 1)}{item['title']}  {item['page']}")
+
+
+def _find_page(library: Library, name: str) -> tuple[Document, int | None]:
+    """The document and page meant; a name that ends in :3 is tried as a whole name first."""
+    from ragformer.errors import NotFoundError
+
+    try:
+        return library.document(name), None
+    except NotFoundError:
+        front, colon, number = name.rpartition(":")
+        if not (front and colon and number.isascii() and number.isdigit()):
+            raise
+        return library.document(front), int(number[:9])
+
+
+def _show_page(document: Document, page: Page, as_json: bool) -> None:
+    if as_json:
+        say_json(forms.page_form(document, page))
+    elif page.text:
+        say(page.text)
+    else:
+        warn(f"page {page.number} of {short_path(document.path)} has no text ({page.status})")
+
+
+@click.command()
+@click.argument("name", metavar="DOC")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@collection_option
+def rm(name: str, yes: bool, collection: str | None) -> None:
+    """Remove a document from a collection, with all that was made from it.
+
+    Its words, its vectors and the chats drawn from it go; the file itself stays where it is.
+
+    \b
+    Example:
+      ragformer rm old-lease.pdf
+    """
+    from ragformer.errors import NotFoundError
+    from ragformer.library import open_library
+
+    with open_library(collection) as library:
+        try:
+            document = library.document(name)
+        except NotFoundError:
+            if not _forget_failure(library, name):
+                raise
+            return
+        where = ", ".join(short_path(path) for path in document.paths)
+        if not yes:
+            click.confirm(f"Remove {document.title} ({where}) from the collection?", abort=True)
+        library.remove(document.id)
+    say(f"removed {where}")
+
+
+def _forget_failure(library: Library, name: str) -> bool:
+    """Forget the failed file of that path or name; False if there is none."""
+    from ragformer.store.within import match_paths
+
+    failed = match_paths((outcome.path for outcome in library.store.failures()), [name])
+    if len(failed) != 1:
+        return False
+    (path,) = failed
+    library.forget_failure(path)
+    say(f"removed {short_path(path)}")
+    return True
+
+
+@click.command("collections")
+@json_option
+def list_collections(as_json: bool) -> None:
+    """List the collections there are."""
+    from ragformer.library import collections
+
+    found = collections()
+    if as_json:
+        say_json([forms.collection_form(info) for info in found])
+        return
+    for info in found:
+        counts = f"{info.documents} documents, {info.pages:,} pages, {info.failed} failed"
+        say(f"{info.name}: {info.fault or counts}")
+    if not found:
+        warn("there is no collection yet; start with `ragformer index PATH`")
+
+
+COMMANDS: tuple[click.Command, ...] = (index, list_files, show, rm, list_collections)

@@ -1,0 +1,189 @@
+"""The JSON that commands print: the stable forms others build on, one function each.
+
+Paths are absolute. Pages count from 1; offsets are code points in the page's text; boxes are PDF
+points with the origin at the top left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ragformer.library import CollectionInfo
+    from ragformer.store.store import Store
+    from ragformer.types import (
+        Answer,
+        Box,
+        Citation,
+        Document,
+        FileOutcome,
+        OutlineItem,
+        Page,
+        Passage,
+        Report,
+        Span,
+    )
+
+Form = dict[str, Any]
+STATUSES = ("text", "ocr", "empty", "failed")
+
+
+def report_form(report: Report) -> Form:
+    files = [outcome_form(outcome) for outcome in report.files]
+    return {"files": files, "seconds": round(report.seconds, 3)}
+
+
+def outcome_form(outcome: FileOutcome) -> Form:
+    return {
+        "path": str(outcome.path),
+        "document_id": outcome.document_id,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "pages": outcome.pages,
+        "unread_pages": list(outcome.unread_pages),
+    }
+
+
+def file_forms(document: Document) -> list[Form]:
+    """One object for each path of a document."""
+    counts = {status: document.status_counts.get(status, 0) for status in STATUSES}
+    return [
+        {
+            "path": str(path),
+            "document_id": document.id,
+            "title": document.title,
+            "status": "indexed",
+            "reason": "",
+            "pages": document.n_pages,
+            "page_counts": counts,
+            "unread_pages": list(document.unread_pages),
+            "language": document.language,
+            "added_at": document.added_at.isoformat(),
+        }
+        for path in document.paths
+    ]
+
+
+def failure_form(outcome: FileOutcome) -> Form:
+    """A file that could not be read, with the fields of `file_forms`."""
+    return {
+        "path": str(outcome.path),
+        "document_id": None,
+        "title": "",
+        "status": "failed",
+        "reason": outcome.reason,
+        "pages": 0,
+        "page_counts": dict.fromkeys(STATUSES, 0),
+        "unread_pages": [],
+        "language": "",
+        "added_at": None,
+    }
+
+
+def document_form(document: Document, outline: Iterable[OutlineItem]) -> Form:
+    form = file_forms(document)[0]
+    form["paths"] = [str(path) for path in document.paths]
+    form["outline"] = [
+        {"level": item.level, "title": item.title, "page": item.page} for item in outline
+    ]
+    return form
+
+
+def page_form(document: Document, page: Page) -> Form:
+    return {
+        "path": str(document.path),
+        "document_id": document.id,
+        "title": document.title,
+        "page": page.number,
+        "page_label": page.label,
+        "status": page.status,
+        "reason": page.reason,
+        "text": page.text,
+        "words": [
+            {"start": word.start, "end": word.end, "box": list(word.box)} for word in page.words
+        ],
+    }
+
+
+def hit_forms(store: Store, passages: Sequence[Passage]) -> list[Form]:
+    return [_hit_form(store, rank, passage) for rank, passage in enumerate(passages, start=1)]
+
+
+def _hit_form(store: Store, rank: int, passage: Passage) -> Form:
+    numbers = dict.fromkeys(span.page for span in passage.spans)
+    pages = {number: store.page(passage.document.id, number) for number in numbers}
+    first = pages[passage.spans[0].page]
+    return {
+        "rank": rank,
+        "score": round(passage.score, 6),
+        "path": str(passage.document.path),
+        "document_id": passage.document.id,
+        "title": passage.document.title,
+        "page": first.number,
+        "page_label": first.label,
+        "text": passage.text,
+        "spans": [{"page": s.page, "start": s.start, "end": s.end} for s in passage.spans],
+        "boxes": [
+            {"page": span.page, "box": list(box)}
+            for span in passage.spans
+            for box in line_boxes(pages[span.page], span)
+        ],
+    }
+
+
+def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
+    return {
+        "id": line_id,
+        "question": answer.question,
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "reason": answer.reason,
+        "confidence": round(answer.confidence, 4),
+        "citations": [_citation_form(citation) for citation in answer.citations],
+        "passages": hit_forms(store, answer.passages),
+        "backend": answer.backend,
+        "model": answer.model,
+        "usage": answer.usage,
+    }
+
+
+def _citation_form(citation: Citation) -> Form:
+    return {
+        "mark": citation.mark,
+        "path": str(citation.path),
+        "document_id": citation.document_id,
+        "page": citation.page,
+        "page_label": citation.page_label,
+        "start": citation.span.start,
+        "end": citation.span.end,
+        "quote": citation.quote,
+        "boxes": [{"page": citation.page, "box": list(box)} for box in citation.boxes],
+        "verified": citation.verified,
+    }
+
+
+def collection_form(info: CollectionInfo) -> Form:
+    return {
+        "name": info.name,
+        "path": str(info.folder),
+        "documents": info.documents,
+        "failed": info.failed,
+        "pages": info.pages,
+        "chunks": info.chunks,
+        "fault": info.fault,
+    }
+
+
+def line_boxes(page: Page, span: Span) -> list[Box]:
+    """One box a line around the words of a span, in reading order."""
+    boxes: list[Box] = []
+    for word in page.words:
+        if word.start >= span.end or word.end <= span.start:
+            continue
+        x0, y0, x1, y1 = word.box
+        if boxes and y0 < (boxes[-1][1] + boxes[-1][3]) / 2 < y1 and x0 >= boxes[-1][0]:
+            last = boxes.pop()
+            x0, y0, x1, y1 = last[0], min(last[1], y0), max(last[2], x1), max(last[3], y1)
+        boxes.append((x0, y0, x1, y1))
+    return boxes

@@ -1,0 +1,194 @@
+"""The one place that reads the environment and toml files.
+
+    flag > RAGFORMER_<NAME> > ./ragformer.toml > the user's config.toml > default
+
+Each value remembers which of these it came from. Nothing is read or made at import.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+
+from ragformer.errors import ConfigError, NotFoundError
+
+PREFIX = "RAGFORMER_"
+PROJECT_FILE = "ragformer.toml"
+DEFAULT_COLLECTION = "default"
+# Not settings, but ours: full tracebacks from the command line.
+_OTHER_VARIABLES = frozenset({"RAGFORMER_DEBUG"})
+_COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting with its value; `origins` says where each came from.
+
+    home: where the collections lie. k: passages a question gets. threads: torch's; 0 lets torch
+    choose. workers: processes that read PDFs; 0 means one a core, at most 4. threshold: the
+    confidence below which an answer is withheld; None means the model's own. models: the folder
+    with encoder/ and decoder/; None means the one that came with the program.
+    """
+
+    home: Path
+    collection: str
+    k: int
+    threads: int
+    workers: int
+    threshold: float | None
+    models: Path | None
+    backend: str
+    origins: dict[str, str]
+
+
+def load_settings(**flags: object) -> Settings:
+    """All settings; a flag that is None was not given.
+
+    Raises ConfigError for an unknown name, with the likeliest meant one, or an unusable value.
+    """
+    values: dict[str, Any] = _defaults()
+    origins = dict.fromkeys(values, "default")
+    for origin, pairs in _sources(flags):
+        for name, raw in pairs:
+            values[name] = _parse(name, raw, origin)
+            origins[name] = origin
+    return Settings(**values, origins=origins)
+
+
+def user_config_file() -> Path:
+    return platformdirs.user_config_path("ragformer", appauthor=False) / "config.toml"
+
+
+def models_folder() -> Path:
+    """The folder with encoder/ and decoder/: the one set, the wheel's own, or the checkout's."""
+    chosen = load_settings().models
+    if chosen is not None:
+        return chosen
+    package = Path(__file__).parent
+    # The wheel's first: beside an installed package, models/ would be somebody else's.
+    for folder in (package / "models", package.parent / "models"):
+        if folder.is_dir():
+            return folder
+    raise NotFoundError(
+        f"there is no models folder in {package} or beside it; "
+        "install ragformer again, or set RAGFORMER_MODELS to a folder with encoder/ and decoder/"
+    )
+
+
+def model_folder(kind: Literal["encoder", "decoder"], override: Path | None = None) -> Path:
+    """The folder of the encoder's or decoder's weights, `override` if given."""
+    folder = models_folder() / kind if override is None else override
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no {kind} in {folder}; check RAGFORMER_MODELS")
+    return folder
+
+
+def _defaults() -> dict[str, Any]:
+    return {
+        "home": platformdirs.user_data_path("ragformer", appauthor=False),
+        "collection": DEFAULT_COLLECTION,
+        "k": 8,
+        "threads": 0,
+        "workers": 0,
+        "threshold": None,
+        "models": None,
+        "backend": "local",
+    }
+
+
+def _sources(flags: dict[str, object]) -> Iterator[tuple[str, Iterable[tuple[str, object]]]]:
+    """(origin, its name and value pairs), the weakest first. Empty variables count as unset."""
+    for file in (user_config_file(), Path(PROJECT_FILE)):
+        yield str(file), _read_toml(file).items()
+    for variable, value in os.environ.items():
+        if variable.startswith(PREFIX) and variable not in _OTHER_VARIABLES and value:
+            yield variable, [(variable.removeprefix(PREFIX).lower(), value)]
+    yield "flag", [(name, value) for name, value in flags.items() if value is not None]
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            return tomllib.load(opened)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is not valid toml: {error}") from error
+
+
+def _parse(name: str, raw: object, origin: str) -> object:
+    if name not in _PARSERS:
+        close = difflib.get_close_matches(name, _PARSERS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(_PARSERS)}"
+        raise ConfigError(f"there is no setting {name} ({origin}); {hint}")
+    try:
+        return _PARSERS[name](raw)
+    except ValueError as error:
+        raise ConfigError(f"{name} is {raw!r} ({origin}); {error}") from error
+
+
+def _path(raw: object) -> Path:
+    if not isinstance(raw, str | Path) or not str(raw):
+        raise ValueError("it must be a path")
+    try:
+        return Path(os.path.abspath(Path(raw).expanduser()))  # noqa: PTH100 (keeps links, drops ..)
+    except RuntimeError as error:
+        raise ValueError("there is no such user's home") from error
+
+
+def _collection(raw: object) -> str:
+    if not isinstance(raw, str) or not _COLLECTION_NAME.fullmatch(raw):
+        raise ValueError("use up to 64 letters, digits, '.', '_' and '-', the first no mark")
+    return raw
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def parse(raw: object) -> int:
+        text = raw.strip() if isinstance(raw, str) else str(raw)
+        if isinstance(raw, bool) or not text.isascii() or not text.isdigit():
+            raise ValueError(f"it must be a whole number from {low} to {high}")
+        if not low <= int(text) <= high:
+            raise ValueError(f"it must be from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _share(raw: object) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        raise ValueError("it must be a number from 0 to 1")
+    try:
+        value = float(raw)
+    except ValueError as error:
+        raise ValueError("it must be a number from 0 to 1") from error
+    if not 0 <= value <= 1:
+        raise ValueError("it must be from 0 to 1")
+    return value
+
+
+def _backend(raw: object) -> str:
+    if raw != "local":
+        raise ValueError('the only backend is "local"')
+    return "local"
+
+
+_PARSERS: dict[str, Callable[[object], object]] = {
+    "home": _path,
+    "collection": _collection,
+    "k": _whole(1, 100),
+    "threads": _whole(0, 1024),
+    "workers": _whole(0, 64),
+    "threshold": _share,
+    "models": _path,
+    "backend": _backend,
+}

@@ -1,0 +1,230 @@
+"""The questions we measure with, read from their files:
+
+    reading    a file: question, context (or passages), answers
+    retrieval  a folder corpus / queries / qrels; a reading file; or a ReQA file and its corpus
+    pdfqa      a folder: pdfs/ and questions.jsonl
+
+Every file may also end in .xz.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ragformer.errors import InputError
+from ragformer.text.jsonl import read_jsonl, read_lines
+
+Case = TypeVar("Case")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingCase:
+    """A question with what to read, (title, text) each; no golds when it has no answer there."""
+
+    id: str
+    question: str
+    sources: tuple[tuple[str, str], ...]
+    golds: tuple[str, ...]
+    gold_sources: tuple[int, ...] = (0,)
+
+    @property
+    def answerable(self) -> bool:
+        return bool(self.golds)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusItem:
+    """Something to find."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalCase:
+    """A question and the corpus ids that are right, each with its grade above 0."""
+
+    id: str
+    question: str
+    grades: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSet:
+    corpus: tuple[CorpusItem, ...]
+    cases: tuple[RetrievalCase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PdfCase:
+    """A question to a folder of PDFs. Any of `pages` (from 1) is right.
+
+    tier: "core" is scored; "unanswerable" should be refused; "vision" stands in a picture.
+    """
+
+    id: str
+    pdf: str
+    question: str
+    golds: tuple[str, ...]
+    pages: tuple[int, ...]
+    tier: str
+
+
+def sample(cases: Sequence[Case], limit: int | None, seed: int) -> list[Case]:
+    """At most `limit` of the cases, in their order; the same ones for the same seed."""
+    if limit is None or limit >= len(cases):
+        return list(cases)
+    if limit < 1:
+        raise InputError(f"a limit of {limit} leaves nothing to measure; give 1 or more")
+    chosen = sorted(random.Random(seed).sample(range(len(cases)), limit))
+    return [cases[index] for index in chosen]
+
+
+def read_reading(path: Path) -> list[ReadingCase]:
+    """A reading file: {"id","question","answers","answerable"} and "context" or "passages"."""
+    cases: list[ReadingCase] = []
+    for row in _rows(path, "question", "answers"):
+        golds = tuple(str(answer["text"]) for answer in row["answers"] if answer["text"])
+        sources, gold_sources = _sources(row, path)
+        answerable = row.get("answerable", bool(golds))
+        if answerable and not golds:
+            continue  # nothing to compare an answer with
+        if not answerable:
+            golds, gold_sources = (), ()
+        key = str(row.get("id", len(cases)))
+        cases.append(ReadingCase(key, row["question"], sources, golds, gold_sources))
+    return cases
+
+
+def _sources(
+    row: dict[str, Any], path: Path
+) -> tuple[tuple[tuple[str, str], ...], tuple[int, ...]]:
+    """What there is to read, and which of it holds the answer."""
+    if "passages" in row:
+        passages = row["passages"]
+        gold = tuple(index for index, passage in enumerate(passages) if passage.get("gold"))
+        return tuple((p.get("title", ""), p["text"]) for p in passages), gold
+    if "context" not in row:
+        raise InputError(f"{path} has a row with neither a context nor passages")
+    return ((row.get("title", ""), row["context"]),), (0,)
+
+
+def read_retrieval(path: Path, corpus: Path | None = None) -> RetrievalSet:
+    """A folder or a reading file; with `corpus`, a ReQA file whose positive_ids it resolves."""
+    if corpus is not None:
+        found = _read_reqa(path, corpus)
+    elif path.is_dir():
+        found = _read_folder(path)
+    else:
+        found = _from_reading(path)
+    if not found.cases:
+        raise InputError(f"{path} holds no question with something to find; check the file")
+    return found
+
+
+def _read_folder(folder: Path) -> RetrievalSet:
+    """corpus.jsonl, queries.jsonl and qrels.tsv (query id, corpus id, grade; a head line)."""
+    grades: dict[str, dict[str, int]] = {}
+    qrels = _plain_or_packed(folder, "qrels.tsv")
+    for number, line in read_lines(qrels):
+        query, key, grade = _qrel(line, f"{qrels} line {number}")
+        if grade.lstrip("-").isdigit() and int(grade) > 0:
+            grades.setdefault(query, {})[key] = int(grade)
+        elif number > 1 and not grade.lstrip("-").isdigit():
+            raise InputError(f"{qrels} line {number} has the grade {grade}, not a whole number")
+    corpus = _rows(_plain_or_packed(folder, "corpus.jsonl"), "_id", "text")
+    queries = _rows(_plain_or_packed(folder, "queries.jsonl"), "_id", "text")
+    return RetrievalSet(
+        tuple(CorpusItem(str(r["_id"]), r.get("title") or "", r["text"]) for r in corpus),
+        tuple(
+            RetrievalCase(str(row["_id"]), row["text"], grades[str(row["_id"])])
+            for row in queries
+            if str(row["_id"]) in grades
+        ),
+    )
+
+
+def _qrel(line: str, place: str) -> tuple[str, str, str]:
+    parts = line.split("\t") if "\t" in line else line.split()
+    if len(parts) == 4:  # as TREC writes them: query, 0, document, grade
+        del parts[1]
+    if len(parts) != 3:
+        raise InputError(f"{place} has {len(parts)} columns, not query id, corpus id and grade")
+    query, key, grade = (part.strip() for part in parts)
+    return query, key, grade
+
+
+def _from_reading(path: Path) -> RetrievalSet:
+    """Distinct contexts are the corpus; a question's own is gold. Unanswerable ones are left out:
+    nothing is right for them."""
+    number: dict[tuple[str, str], str] = {}
+    cases = []
+    for case in read_reading(path):
+        keys = [number.setdefault(source, str(len(number))) for source in case.sources]
+        grades = {keys[index]: 1 for index in case.gold_sources}
+        if grades:
+            cases.append(RetrievalCase(case.id, case.question, grades))
+    corpus = (CorpusItem(key, title, text) for (title, text), key in number.items())
+    return RetrievalSet(tuple(corpus), tuple(cases))
+
+
+def _read_reqa(path: Path, corpus: Path) -> RetrievalSet:
+    items = _rows(corpus, "id", "text")
+    return RetrievalSet(
+        tuple(CorpusItem(str(row["id"]), row.get("title", ""), row["text"]) for row in items),
+        tuple(
+            RetrievalCase(str(index), row["query"], {str(key): 1 for key in row["positive_ids"]})
+            for index, row in enumerate(_rows(path, "query", "positive_ids"))
+            if row["positive_ids"]
+        ),
+    )
+
+
+def read_pdfqa(folder: Path) -> list[PdfCase]:
+    """The questions of a folder whose PDFs lie in pdfs/."""
+    cases: list[PdfCase] = []
+    for row in _rows(_plain_or_packed(folder, "questions.jsonl"), "pdf", "question"):
+        if not (folder / "pdfs" / row["pdf"]).is_file():
+            raise InputError(f"there is no {folder / 'pdfs' / row['pdf']}, which a question is on")
+        answerable = row.get("answerable", True)
+        cases.append(
+            PdfCase(
+                str(row.get("id", len(cases))),
+                row["pdf"],
+                row["question"],
+                pdf_golds(row.get("answer", "")) if answerable else (),
+                tuple(row.get("pages") or ()),
+                row.get("tier") or ("core" if answerable else "unanswerable"),
+            )
+        )
+    return cases
+
+
+def pdf_golds(answer: str | list[str]) -> tuple[str, ...]:
+    """The answer as golds; a list, or one written as Python writes it, is one gold in a row."""
+    if isinstance(answer, str) and answer.startswith("["):
+        try:
+            answer = [str(part) for part in ast.literal_eval(answer)]
+        except (ValueError, SyntaxError):
+            return (str(answer),)
+    joined = answer if isinstance(answer, str) else ", ".join(answer)
+    return (joined,) if joined else ()
+
+
+def _plain_or_packed(folder: Path, name: str) -> Path:
+    packed = folder / f"{name}.xz"
+    return packed if packed.is_file() else folder / name
+
+
+def _rows(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
+    for row in read_jsonl(path):
+        missing = [key for key in needed if key not in row]
+        if missing:
+            raise InputError(f"{path} has a row without {' and '.join(missing)}; has it this form?")
+        yield row

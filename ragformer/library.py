@@ -1,0 +1,347 @@
+"""Library: a named collection, opened. Index files into it, search it, ask it.
+
+    library = open_library()
+    for step in library.index([Path("documents")]): ...     # Progress, ..., Report
+    answer = library.ask("How long is the warranty?")
+
+What needs torch is imported where it is used, so that listing and showing start at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from ragformer.config import DEFAULT_COLLECTION, Settings, load_settings
+from ragformer.errors import EncoderMismatchError, InputError, NotFoundError, StoreError
+from ragformer.store.chats import Chats
+from ragformer.store.files import DATABASE
+from ragformer.store.migrations import migrate
+from ragformer.store.store import Store
+from ragformer.store.vectors import VectorIndex
+from ragformer.types import Answer, Document, Passage, Progress, Report
+
+if TYPE_CHECKING:
+    from ragformer.answer.reader import Reader
+    from ragformer.retrieve.embed import Encoder
+
+MAX_QUESTION = 2000  # characters
+MAX_PASSAGES = 100
+_USUAL_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection by its counts; `fault` says why they are missing when it cannot be opened."""
+
+    name: str
+    folder: Path
+    documents: int = 0
+    failed: int = 0
+    pages: int = 0
+    chunks: int = 0
+    fault: str = ""
+
+
+def open_library(collection: str | None = None, home: Path | str | None = None) -> Library:
+    """The collection of that name below `home`, by default those of the configuration.
+
+    Nothing is made until something is indexed. Raises ConfigError for an unusable setting.
+    """
+    return Library(load_settings(collection=collection, home=home))
+
+
+def collections(home: Path | str | None = None) -> list[CollectionInfo]:
+    """Every collection below `home`, by name."""
+    folder = _collections_folder(load_settings(home=home))
+    return [_describe(file.parent) for file in sorted(folder.glob(f"*/{DATABASE}"))]
+
+
+def _collections_folder(settings: Settings) -> Path:
+    return settings.home / "collections"
+
+
+def _describe(folder: Path) -> CollectionInfo:
+    count = "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM failures)"
+    count += ", (SELECT count(*) FROM pages), (SELECT count(*) FROM chunks)"
+    try:
+        with Store.open(folder) as store:
+            return CollectionInfo(folder.name, folder, *store.query(count)[0])
+    except StoreError as error:
+        return CollectionInfo(folder.name, folder, fault=str(error))
+
+
+class Library:
+    """See `open_library`. The models load when first needed; close it, or use it in a `with`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.name = settings.collection
+        self.folder = _collections_folder(settings) / settings.collection
+        self.chats = Chats(self.folder)
+        self._store: Store | None = None
+        self._vectors: tuple[int, VectorIndex] | None = None
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        from ragformer.retrieve.embed import load_encoder
+
+        self._set_threads()
+        return load_encoder()
+
+    @cached_property
+    def reader(self) -> Reader:
+        from ragformer.answer.reader import load_decoder
+
+        self._set_threads()
+        return load_decoder()
+
+    def _set_threads(self) -> None:
+        if self.settings.threads:
+            import torch
+
+            torch.set_num_threads(self.settings.threads)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever indexed under this name."""
+        return (self.folder / DATABASE).exists()
+
+    @property
+    def store(self) -> Store:
+        """The collection on disk. The default one is empty before it is made.
+
+        Raises NotFoundError if another name was asked for and there is none of that name.
+        """
+        if self._store is None:
+            if not self.exists and self.name == DEFAULT_COLLECTION:
+                return _empty_store(self.folder)
+            if not self.exists:
+                names = ", ".join(c.name for c in collections(self.settings.home)) or "none yet"
+                raise NotFoundError(
+                    f"there is no collection {self.name} in {self.settings.home}; "
+                    f"there are: {names}. `ragformer index -c {self.name} PATH` makes it"
+                )
+            self._store = Store.open(self.folder)
+        return self._store
+
+    # Indexing
+
+    def index(
+        self,
+        paths: Iterable[Path | str],
+        *,
+        prune: bool = False,
+        reembed: bool = False,
+        rechunk: bool = False,
+        workers: int | None = None,
+        passwords: Sequence[str] = (),
+    ) -> Iterator[Progress | Report]:
+        """Bring the collection in line with files and folders; the last item is the Report.
+
+        prune: forget files below `paths` that are gone. reembed, rechunk: make all vectors, or
+        the chunks of what is below `paths`, anew; they need no paths. workers: reading processes.
+        passwords: tried on encrypted files. One file that fails is reported and stops nothing.
+        Raises InputError if a path is missing or no PDF is there, StoreError and its kin.
+        """
+        from ragformer.indexing import Options, find_files, index_files
+
+        found = find_files(Path(path) for path in paths)
+        if not found.roots and not (reembed or rechunk):
+            raise InputError("there is nothing to index; give PDFs or folders of PDFs")
+        if found.roots and not (found.files or found.problems or prune):
+            places = ", ".join(map(str, found.roots))
+            raise InputError(f"there is no PDF in {places}; give a folder that holds some")
+        workers = workers or self.settings.workers or min(_USUAL_WORKERS, os.cpu_count() or 1)
+        options = Options(prune, reembed, rechunk, workers, passwords)
+        self.close()
+        self._store = Store.open(self.folder, create=True)
+        return self._forgetting(index_files(self._store, self.encoder, found, options))
+
+    def _forgetting(self, steps: Iterator[Progress | Report]) -> Iterator[Progress | Report]:
+        """The same steps; chats drawn from a document that is gone go with it."""
+        for step in steps:
+            if isinstance(step, Report):
+                gone = {o.document_id for o in step.files if o.status == "removed"}
+                self.chats.forget([key for key in gone if key and not self.store.find(key)])
+            yield step
+
+    def remove(self, document_id: str) -> None:
+        """Remove a document, its words, vectors and the chats drawn from it; its files stay."""
+        self.store.remove_document(document_id)
+        self.chats.forget([document_id])
+        self.store.checkpoint()
+
+    def forget_failure(self, path: Path) -> None:
+        """Forget a file that could not be read."""
+        self.store.remove_path(path)
+
+    def repair(self) -> list[str]:
+        """Make anew what can be made from the stored text; says what was done.
+
+        A document that is no longer whole is removed, so that indexing its file reads it again.
+        """
+        from ragformer.indexing import check_encoder, reembed
+        from ragformer.store.repair import broken_documents, repair_words
+
+        if not self.exists:
+            return []
+        done = ["made the word tables anew"]
+        with self.store.indexing():
+            for key in broken_documents(self.store):
+                document = self.store.find(key)
+                self.store.remove_document(key)
+                names = ", ".join(map(str, document.paths)) if document else key[:12]
+                done.append(f"removed {names or key[:12]}: it was not whole; index it again")
+            repair_words(self.store)
+            try:
+                check_encoder(self.store, self.encoder.id)
+            except EncoderMismatchError:
+                n = sum(reembed(self.store, self.encoder))
+                done.append(f"embedded {n} chunks")
+            self.store.checkpoint()
+        return done
+
+    # Asking
+
+    def search(
+        self, question: str, k: int | None = None, within: Sequence[str | Path] | None = None
+    ) -> list[Passage]:
+        """The k (8 unless set otherwise) best passages, best first.
+
+        within: files to look in: names, folders or patterns as for `--in`. Raises InputError for
+        a question that is empty or too long, NotFoundError if `within` names no document.
+        """
+        return self._retrieve(check_question(question), k, self._scope(within), within)
+
+    def ask(
+        self, question: str, k: int | None = None, within: Sequence[str | Path] | None = None
+    ) -> Answer:
+        """The answer from the k best passages, or a refusal; arguments as for `search`."""
+        *_, answer = self.stream(question, k, within)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def stream(
+        self, question: str, k: int | None = None, within: Sequence[str | Path] | None = None
+    ) -> Iterator[str | Answer]:
+        """The answer's text as it is written and, last, exactly one Answer."""
+        from ragformer.answer.answer import answer_question
+
+        question = check_question(question)
+        scope = self._scope(within)
+        passages = self._retrieve(question, k, scope, within)
+        unread = [(d, d.unread_pages) for d in scope if d.unread_pages]
+        threshold = self.settings.threshold
+        return answer_question(question, passages, self.store, self.reader, threshold, unread)
+
+    def _scope(self, within: Sequence[str | Path] | None) -> list[Document]:
+        """The documents to look in, each with the path first that `within` names."""
+        if within is None:
+            return self.store.documents()
+        names = [os.fspath(name) for name in within]
+        documents = self.store.documents(names)
+        if not documents and self.exists:
+            raise NotFoundError(
+                f"no document in collection {self.name} matches {', '.join(names)}; "
+                "`ragformer list` shows what is there"
+            )
+        return documents
+
+    def _retrieve(
+        self,
+        question: str,
+        k: int | None,
+        scope: list[Document],
+        within: Collection[str | Path] | None,
+    ) -> list[Passage]:
+        from ragformer.retrieve.retrieve import retrieve
+
+        k = self.settings.k if k is None else k
+        if not 1 <= k <= MAX_PASSAGES:
+            raise InputError(f"k is {k}; it must be from 1 to {MAX_PASSAGES}")
+        if not scope:
+            return []
+        named = {document.id: document for document in scope}
+        only = None if within is None else named
+        store = self.store
+        passages = retrieve(store, self._vector_index(store), self.encoder, question, k, only)
+        return [
+            dataclasses.replace(passage, document=named[passage.document.id])
+            for passage in passages
+            if passage.document.id in named
+        ]
+
+    def _vector_index(self, store: Store) -> VectorIndex:
+        """Every vector of our encoder, built again when the collection has changed."""
+        from ragformer.indexing import check_encoder
+
+        generation = store.generation
+        if self._vectors is None or self._vectors[0] != generation:
+            check_encoder(store, self.encoder.id)
+            ids_N, vectors_ND = store.vectors(self.encoder.id)
+            self._vectors = generation, VectorIndex.build(ids_N, vectors_ND)
+        return self._vectors[1]
+
+    # Looking things up
+
+    def document(self, name: str) -> Document:
+        """The one document that is meant: by path, by a path's last parts, or by id prefix.
+
+        Raises NotFoundError if there is none, InputError naming them if there are several.
+        """
+        here = os.path.abspath(name)  # noqa: PTH100 (keeps links)
+        by_id = re.fullmatch(r"[0-9a-f]{4,64}", name) is not None
+        documents = self.store.documents()
+        exact = [d for d in documents if Path(here) in d.paths]
+        found = exact or self.store.documents([name])
+        if not found and by_id:
+            found = [d for d in documents if d.id.startswith(name)]
+        if not found:
+            raise NotFoundError(
+                f"there is no document {name} in collection {self.name}; "
+                "`ragformer list` shows what is there"
+            )
+        if len(found) > 1:
+            names = ", ".join(f"{d.path} ({d.id[:12]})" for d in found[:5])
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            raise InputError(f"{name} may mean {len(found)} documents: {names}{more}; name one")
+        return found[0]
+
+
+def check_question(question: str) -> str:
+    """The question, trimmed and storable; raises InputError if it is empty or too long."""
+    question = question.encode("utf-8", "replace").decode("utf-8").replace("\0", " ").strip()
+    if not question:
+        raise InputError("the question is empty; ask something in words")
+    if len(question) > MAX_QUESTION:
+        raise InputError(
+            f"the question has {len(question):,} characters and at most {MAX_QUESTION:,} are "
+            "taken; shorten it"
+        )
+    return question
+
+
+def _empty_store(folder: Path) -> Store:
+    """A collection with nothing in it, in memory only."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    migrate(connection)
+    return Store(folder, connection, readonly=True)

@@ -1,0 +1,70 @@
+"""Keys and values of tokens already read, so that a decode step reads only the new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ragformer.nn.config import TransformerConfig
+
+
+@dataclass(slots=True)
+class LayerCache:
+    """One layer's keys and values [B, G, capacity, E], the first `length` of them filled."""
+
+    keys_BGSE: Tensor
+    values_BGSE: Tensor
+    length: int = 0
+
+    def append(self, keys_BGTE: Tensor, values_BGTE: Tensor) -> tuple[Tensor, Tensor]:
+        """Store T new tokens and return all keys and values so far."""
+        end = self.length + keys_BGTE.shape[2]
+        if end > self.keys_BGSE.shape[2]:
+            raise ValueError(f"the cache holds {self.keys_BGSE.shape[2]} tokens, not {end}")
+        self.keys_BGSE[:, :, self.length : end] = keys_BGTE
+        self.values_BGSE[:, :, self.length : end] = values_BGTE
+        self.length = end
+        return self.keys_BGSE[:, :, :end], self.values_BGSE[:, :, :end]
+
+
+class KVCache:
+    """A static cache for B rows of up to `capacity` tokens."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        batch: int,
+        capacity: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        shape = (batch, config.n_kv_heads, capacity, config.d_head)
+        self.capacity = capacity
+        self.layers = [
+            LayerCache(
+                torch.zeros(shape, dtype=dtype, device=device),
+                torch.zeros(shape, dtype=dtype, device=device),
+            )
+            for _ in range(config.n_layers)
+        ]
+
+    @property
+    def length(self) -> int:
+        """Tokens stored so far."""
+        return self.layers[0].length
+
+    def repeat(self, batch: int) -> KVCache:
+        """This one-row cache for `batch` rows, copied, so that each may go its own way."""
+        copy = KVCache.__new__(KVCache)
+        copy.capacity = self.capacity
+        copy.layers = [
+            LayerCache(
+                layer.keys_BGSE.repeat(batch, 1, 1, 1),
+                layer.values_BGSE.repeat(batch, 1, 1, 1),
+                layer.length,
+            )
+            for layer in self.layers
+        ]
+        return copy

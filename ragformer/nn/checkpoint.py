@@ -1,0 +1,109 @@
+"""Weights on disk: safetensors shards, every name and shape checked both ways."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ragformer.errors import WeightsError
+
+MAX_SHARD_BYTES = 47 * 2**20
+
+
+def save_weights(model: nn.Module, folder: Path, dtype: torch.dtype | None = None) -> list[Path]:
+    """Write model*.safetensors into `folder`, each below 48 MiB, and return the files.
+
+    dtype: convert floating tensors to it; None keeps every bit. Each file is complete before it
+    takes its name, and shards of an earlier save are removed last.
+    """
+    tensors = {
+        name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = _split(tensors)
+    names = (
+        ["model.safetensors"]
+        if len(shards) == 1
+        else [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    )
+    files = [_save_shard(folder / name, shard) for name, shard in zip(names, shards, strict=True)]
+    for old in set(folder.glob("model*.safetensors")) - set(files):
+        old.unlink()
+    return files
+
+
+def _save_shard(path: Path, tensors: dict[str, Tensor]) -> Path:
+    scratch = path.with_suffix(".partial")
+    save_file(tensors, scratch)
+    with scratch.open("rb") as file:
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    return path
+
+
+def _split(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Tensors in order, cut into groups below the shard size (a single larger one raises)."""
+    shards: list[dict[str, Tensor]] = [{}]
+    room = MAX_SHARD_BYTES
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if size > MAX_SHARD_BYTES:
+            raise WeightsError(f"{name} alone takes {size} bytes; a shard holds {MAX_SHARD_BYTES}")
+        if size > room:
+            shards.append({})
+            room = MAX_SHARD_BYTES
+        shards[-1][name] = tensor
+        room -= size
+    return shards
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The shards in `folder`, in order."""
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise WeightsError(f"there are no weights (model*.safetensors) in {folder}")
+    return files
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Fill `model` from the shards in `folder`; names the tensor that is missing, extra or wrong.
+
+    Values are converted to the model's dtype. Nothing is changed unless everything fits.
+    """
+    wanted = model.state_dict()
+    found: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as shard:
+                for name in shard.keys():  # noqa: SIM118 (a safe_open is no dict)
+                    found[name] = shard.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+    if missing := sorted(set(wanted) - set(found)):
+        raise WeightsError(f"the weights in {folder} lack {', '.join(missing)}")
+    if extra := sorted(set(found) - set(wanted)):
+        raise WeightsError(f"the weights in {folder} have unknown {', '.join(extra)}")
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            raise WeightsError(
+                f"{name} in {folder} has shape {list(tensor.shape)}, "
+                f"the configuration says {list(wanted[name].shape)}"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{name} in {folder} holds values that are not finite")
+    model.load_state_dict(found)
+
+
+def weights_id(folder: Path) -> str:
+    """The first 12 hex digits of the sha256 over the shards: which weights these are."""
+    digest = hashlib.sha256()
+    for path in weight_files(folder):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

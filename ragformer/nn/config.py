@@ -1,0 +1,90 @@
+"""What a transformer looks like, as data.
+
+One description covers an encoder, a decoder, and a decoder that attends to an encoder; families
+of checkpoints differ in these values and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ragformer.errors import WeightsError
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerConfig:
+    """Sizes and choices of a transformer. Defaults give a small modern decoder.
+
+    position: "rope" (Su et al. 2021, arXiv:2104.09864) or "learned" (one vector a position).
+    norm: "rms" (Zhang & Sennrich 2019, arXiv:1910.07467) or "layer".
+    norm_place: "pre" (norm before each sublayer, one more at the end) or "post" (after it).
+    mlp: "swiglu" (Shazeer 2020, arXiv:2002.05202) or "gelu".
+    qk_norm: normalise queries and keys a head (Dehghani et al. 2023, arXiv:2302.05442).
+    n_segments: rows of an extra input embedding (segments, match features); 0 means none.
+    d_pointer: width of the pointer head over the prompt; 0 means none.
+    """
+
+    vocab_size: int
+    d_model: int = 256
+    n_layers: int = 4
+    n_heads: int = 4
+    n_kv_heads: int = 4
+    d_head: int = 64
+    d_ff: int = 704
+    max_seq_len: int = 512
+    causal: bool = True
+    cross_attention: bool = False
+    position: Literal["rope", "learned"] = "rope"
+    rope_theta: float = 10_000.0
+    norm: Literal["rms", "layer"] = "rms"
+    norm_place: Literal["pre", "post"] = "pre"
+    norm_eps: float = 1e-6
+    qk_norm: bool = False
+    mlp: Literal["swiglu", "gelu"] = "swiglu"
+    qkv_bias: bool = False
+    bias: bool = False
+    n_segments: int = 0
+    tie_embeddings: bool = True
+    d_pointer: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
+        for name in (*sizes, "max_seq_len"):
+            if getattr(self, name) < 1:
+                raise WeightsError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.n_heads % self.n_kv_heads:
+            raise WeightsError(
+                f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}"
+            )
+        if self.position == "rope" and self.d_head % 2:
+            raise WeightsError(f"rotary positions need an even d_head, not {self.d_head}")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TransformerConfig:
+        """The config of a parsed config.json; an unknown field is refused by name."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise WeightsError(f"this transformer config has unknown fields: {', '.join(unknown)}")
+        if "vocab_size" not in values:
+            raise WeightsError("this transformer config has no vocab_size")
+        return cls(**values)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The object in a config.json, or a WeightsError that says what is wrong with the file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no {path}; is the model folder complete?") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path} does not hold a JSON object")
+    return values

@@ -1,0 +1,114 @@
+"""What turns hidden states into vectors, words or places."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ragformer.nn.config import TransformerConfig
+from ragformer.nn.transformer import Transformer, init_weights, padding_mask
+
+
+def weighted_mean_pool(hidden_BTD: Tensor, weights_BT: Tensor) -> Tensor:
+    """Average the token states of each row by weight and scale to length 1.
+
+    weights_BT: at least 0, a positive sum in every row; 0 leaves a token out.
+    Returns float32 [B, D]. Source: Reimers & Gurevych 2019, arXiv:1908.10084, section 3, with
+    the mean weighted as in Arora et al. 2017 (smooth inverse frequency).
+    """
+    weights_BT = weights_BT.float()
+    weights_BT = weights_BT / weights_BT.sum(dim=1, keepdim=True)
+    pooled_BD = torch.einsum("bt,btd->bd", weights_BT, hidden_BTD.float())
+    return F.normalize(pooled_BD, dim=-1)
+
+
+class SentenceEncoder(nn.Module):
+    """Texts to unit vectors: a bidirectional transformer and a mean weighted a token kind each."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        # log weight of each piece in the mean: an inverse document frequency it learns.
+        self.token_weight = nn.Embedding(config.vocab_size, 1)
+
+    def hidden(self, ids_BT: Tensor, keep_BT: Tensor) -> Tensor:
+        """Token states [B, T, D]; padded tokens are seen by nobody."""
+        mask = None if bool(keep_BT.all()) else padding_mask(keep_BT)
+        hidden_BTD: Tensor = self.transformer(ids_BT, mask_BTS=mask)
+        return hidden_BTD
+
+    def forward(self, ids_BT: Tensor, keep_BT: Tensor) -> Tensor:
+        """Unit vectors, float32 [B, D]."""
+        weights_BT = self.token_weight(ids_BT).squeeze(-1).float().exp() * keep_BT
+        return weighted_mean_pool(self.hidden(ids_BT, keep_BT), weights_BT)
+
+    def token_logits(self, hidden_BTD: Tensor) -> Tensor:
+        """Logits over the vocabulary [B, T, V] by the input embedding, for masked training."""
+        return F.linear(hidden_BTD, self.transformer.embed.weight)
+
+
+class Decoder(nn.Module):
+    """Next-token logits, and a pointer from each answer token to a place in the prompt.
+
+    The pointer (Vinyals et al. 2015, arXiv:1506.03134) makes copying a choice of place:
+    generating and copying share one softmax (Gu et al. 2016, arXiv:1603.06393, section 3.2).
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.lm_head = (
+            None
+            if config.tie_embeddings
+            else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        )
+        if config.d_pointer:
+            self.pointer_q = nn.Linear(config.d_model, config.d_pointer)
+            self.pointer_k = nn.Linear(config.d_model, config.d_pointer)
+            # How much likelier the place after the last copied one is than any other.
+            self.pointer_next = nn.Parameter(torch.zeros(1))
+
+    def token_logits(self, hidden_BTD: Tensor) -> Tensor:
+        """Logits over the vocabulary [B, T, V]."""
+        weight = self.transformer.embed.weight if self.lm_head is None else self.lm_head.weight
+        return F.linear(hidden_BTD, weight)
+
+    def place_logits(
+        self, hidden_BTD: Tensor, prompt_BSD: Tensor, previous_BT: Tensor | None = None
+    ) -> Tensor:
+        """Logits over the prompt's S places [B, T, S] for each of T answer tokens.
+
+        previous_BT: the place each token was itself copied from, -1 where it was not; the place
+        after it gets the learned bonus.
+        """
+        q_BTP, k_BSP = self.pointer_q(hidden_BTD), self.pointer_k(prompt_BSD)
+        logits_BTS = q_BTP @ k_BSP.transpose(1, 2) / self.config.d_pointer**0.5
+        if previous_BT is None:
+            return logits_BTS
+        places_S = torch.arange(prompt_BSD.shape[1], device=prompt_BSD.device)
+        follows_BTS = (previous_BT[..., None] >= 0) & (places_S == previous_BT[..., None] + 1)
+        return logits_BTS + self.pointer_next * follows_BTS
+
+
+def new_encoder(config: TransformerConfig, surprisal: list[float], seed: int) -> SentenceEncoder:
+    """A fresh encoder whose token weights start as the tokenizer's own rarity."""
+    model = SentenceEncoder(config)
+    generator = torch.Generator().manual_seed(seed)
+    init_weights(model.transformer, config.n_layers, generator)
+    rarity_V = torch.tensor(surprisal).clamp(min=1.0)
+    with torch.no_grad():
+        model.token_weight.weight.copy_((rarity_V / rarity_V.mean()).log()[:, None])
+    return model
+
+
+def new_decoder(config: TransformerConfig, seed: int) -> Decoder:
+    """A fresh decoder; the bonus for copying on starts clear but not certain."""
+    model = Decoder(config)
+    init_weights(model, config.n_layers, torch.Generator().manual_seed(seed))
+    if config.d_pointer:
+        with torch.no_grad():
+            model.pointer_next.fill_(4.0)
+    return model

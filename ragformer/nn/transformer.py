@@ -1,0 +1,251 @@
+"""The transformer: one core for encoder, decoder and cross-attending decoder.
+
+Shapes: B batch, T query tokens, S key tokens, D d_model, H query heads, G kv heads, E d_head,
+F d_ff, V vocabulary. A mask is bool [B, T, S], True where query t may look at key s.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ragformer.nn.cache import KVCache, LayerCache
+from ragformer.nn.config import TransformerConfig
+
+
+class RMSNorm(nn.Module):
+    """Scale each vector to unit root mean square, in float32, then by a learned weight."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps).to(x.dtype)
+
+
+def make_norm(config: TransformerConfig) -> nn.Module:
+    if config.norm == "rms":
+        return RMSNorm(config.d_model, config.norm_eps)
+    return nn.LayerNorm(config.d_model, eps=config.norm_eps)
+
+
+def rope_table(positions_BT: Tensor, d_head: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [B, 1, T, E] of rotary positions, the two halves of E rotated together.
+
+    Source: Su et al. 2021, arXiv:2104.09864, equation 34, in the half-split layout of GPT-NeoX.
+    """
+    exponents = torch.arange(0, d_head, 2, device=positions_BT.device, dtype=torch.float32)
+    angles = positions_BT[..., None].float() * theta ** (-exponents / d_head)
+    angles = torch.cat([angles, angles], dim=-1)[:, None]
+    return angles.cos(), angles.sin()
+
+
+def apply_rope(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x_BHTE.chunk(2, dim=-1)
+    return x_BHTE * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+class Attention(nn.Module):
+    """Multi-head attention with grouped keys and values (Ainslie et al. 2023, arXiv:2305.13245)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.d_head = (
+            config.n_heads,
+            config.n_kv_heads,
+            config.d_head,
+        )
+        d_q, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+        self.q = nn.Linear(config.d_model, d_q, bias=config.qkv_bias or config.bias)
+        self.k = nn.Linear(config.d_model, d_kv, bias=config.qkv_bias or config.bias)
+        self.v = nn.Linear(config.d_model, d_kv, bias=config.qkv_bias or config.bias)
+        self.o = nn.Linear(d_q, config.d_model, bias=config.bias)
+        self.q_norm = RMSNorm(config.d_head, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(config.d_head, config.norm_eps) if config.qk_norm else None
+
+    def _heads(self, x_BTD: Tensor, projection: nn.Linear, n: int) -> Tensor:
+        B, T, _ = x_BTD.shape
+        heads: Tensor = projection(x_BTD).view(B, T, n, self.d_head).transpose(1, 2)
+        return heads
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        source_BSD: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        mask_BTS: Tensor | None,
+        causal: bool,
+        cache: LayerCache | None,
+    ) -> Tensor:
+        q_BHTE = self._heads(x_BTD, self.q, self.n_heads)
+        k_BGSE = self._heads(source_BSD, self.k, self.n_kv_heads)
+        v_BGSE = self._heads(source_BSD, self.v, self.n_kv_heads)
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BHTE, k_BGSE = self.q_norm(q_BHTE), self.k_norm(k_BGSE)
+        if rope is not None:
+            cos, sin = (table.to(q_BHTE.dtype) for table in rope)
+            q_BHTE, k_BGSE = apply_rope(q_BHTE, cos, sin), apply_rope(k_BGSE, cos, sin)
+        if cache is not None:
+            k_BGSE, v_BGSE = cache.append(k_BGSE, v_BGSE)
+        out_BHTE = F.scaled_dot_product_attention(
+            q_BHTE,
+            k_BGSE,
+            v_BGSE,
+            attn_mask=None if mask_BTS is None else mask_BTS[:, None],
+            is_causal=causal and mask_BTS is None,
+            enable_gqa=self.n_heads != self.n_kv_heads,
+        )
+        out_BTD: Tensor = self.o(out_BHTE.transpose(1, 2).flatten(2))
+        return out_BTD
+
+
+class MLP(nn.Module):
+    """The position-wise network: SwiGLU with a gate, or plain GELU."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.gate = (
+            nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+            if config.mlp == "swiglu"
+            else None
+        )
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        up_BTF = self.up(x_BTD)
+        hidden_BTF = F.gelu(up_BTF) if self.gate is None else F.silu(self.gate(x_BTD)) * up_BTF
+        out_BTD: Tensor = self.down(hidden_BTF)
+        return out_BTD
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention where the config has it, and the MLP, each with a residual."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.post_norm = config.norm_place == "post"
+        self.attn_norm, self.mlp_norm = make_norm(config), make_norm(config)
+        self.attn, self.mlp = Attention(config), MLP(config)
+        self.cross_norm = make_norm(config) if config.cross_attention else None
+        self.cross = Attention(config) if config.cross_attention else None
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        mask_BTS: Tensor | None,
+        causal: bool,
+        cache: LayerCache | None,
+        memory_BSD: Tensor | None,
+        memory_mask_BTS: Tensor | None,
+    ) -> Tensor:
+        normed = x_BTD if self.post_norm else self.attn_norm(x_BTD)
+        x_BTD = x_BTD + self.attn(normed, normed, rope, mask_BTS, causal, cache)
+        x_BTD = self.attn_norm(x_BTD) if self.post_norm else x_BTD
+        if self.cross is not None and self.cross_norm is not None:
+            if memory_BSD is None:
+                raise ValueError("this transformer attends to a memory; none was given")
+            normed = x_BTD if self.post_norm else self.cross_norm(x_BTD)
+            x_BTD = x_BTD + self.cross(normed, memory_BSD, None, memory_mask_BTS, False, None)
+            x_BTD = self.cross_norm(x_BTD) if self.post_norm else x_BTD
+        normed = x_BTD if self.post_norm else self.mlp_norm(x_BTD)
+        x_BTD = x_BTD + self.mlp(normed)
+        return self.mlp_norm(x_BTD) if self.post_norm else x_BTD
+
+
+class Transformer(nn.Module):
+    """Embeddings, blocks and the final norm: ids in, hidden states out; heads are elsewhere."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        self.segments = (
+            nn.Embedding(config.n_segments, config.d_model) if config.n_segments else None
+        )
+        self.positions = (
+            nn.Embedding(config.max_seq_len, config.d_model)
+            if config.position == "learned"
+            else None
+        )
+        # A post-norm block ends in a norm of its own; its stack needs one at the start instead.
+        self.norm = make_norm(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        *,
+        positions_BT: Tensor | None = None,
+        segments_BT: Tensor | None = None,
+        mask_BTS: Tensor | None = None,
+        cache: KVCache | None = None,
+        memory_BSD: Tensor | None = None,
+        memory_keep_BS: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states [B, T, D].
+
+        mask_BTS: who may look at whom; it replaces the config's causal rule, and S counts the
+        cache's tokens first. positions_BT: int64, counted on from the cache when absent.
+        """
+        offset = cache.length if cache is not None else 0
+        T = ids_BT.shape[1]
+        if positions_BT is None:
+            positions_BT = torch.arange(offset, offset + T, device=ids_BT.device)[None]
+        if mask_BTS is None and self.config.causal and offset:
+            mask_BTS = continue_causal_mask(T, offset, ids_BT.device)
+        x_BTD = self._embed(ids_BT, positions_BT, segments_BT)
+        rope = (
+            rope_table(positions_BT, self.config.d_head, self.config.rope_theta)
+            if self.config.position == "rope"
+            else None
+        )
+        memory_mask = None if memory_keep_BS is None else memory_keep_BS[:, None]
+        for i, block in enumerate(self.blocks):
+            layer_cache = cache.layers[i] if cache is not None else None
+            x_BTD = block(
+                x_BTD, rope, mask_BTS, self.config.causal, layer_cache, memory_BSD, memory_mask
+            )
+        return x_BTD if self.config.norm_place == "post" else self.norm(x_BTD)
+
+    def _embed(self, ids_BT: Tensor, positions_BT: Tensor, segments_BT: Tensor | None) -> Tensor:
+        x_BTD: Tensor = self.embed(ids_BT)
+        if self.positions is not None:
+            x_BTD = x_BTD + self.positions(positions_BT)
+        if self.segments is not None:
+            segments = torch.zeros_like(ids_BT) if segments_BT is None else segments_BT
+            x_BTD = x_BTD + self.segments(segments)
+        return self.norm(x_BTD) if self.config.norm_place == "post" else x_BTD
+
+
+def continue_causal_mask(T: int, offset: int, device: torch.device) -> Tensor:
+    """[1, T, offset + T]: new token t sees the `offset` cached ones and new ones up to itself."""
+    return torch.ones(1, T, offset + T, dtype=torch.bool, device=device).tril(offset)
+
+
+def padding_mask(keep_BT: Tensor) -> Tensor:
+    """[B, T, T]: every token may look at every kept token; a padded one at itself, to stay finite."""
+    T = keep_BT.shape[1]
+    return keep_BT[:, None, :] | torch.eye(T, dtype=torch.bool, device=keep_BT.device)
+
+
+def init_weights(model: nn.Module, n_layers: int, generator: torch.Generator) -> None:
+    """Normal(0, 0.02) weights, zero biases, residual outputs scaled by 1/sqrt(2 layers).
+
+    Source: Radford et al. 2019 (GPT-2), section 2.3. Deterministic in the generator.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            continue
+        residual = name.endswith(("attn.o.weight", "cross.o.weight", "mlp.down.weight"))
+        std = 0.02 / math.sqrt(2 * n_layers) if residual else 0.02
+        with torch.no_grad():
+            parameter.normal_(0.0, std, generator=generator)

@@ -1,0 +1,253 @@
+"""The two readers of the child process: pdfium for text with boxes, pypdf as the gentler second.
+
+Both offer the same: n_pages, label(i), title(), outline(), page(i), with i from 0. Imported only
+in the child, because a hostile file can take the whole process down.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+import zlib
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pypdf
+import pypdfium2
+import pypdfium2.raw as pdfium_c
+from pypdf.errors import PyPdfError
+
+from ragformer.pdf.clean import clean
+
+# What the two libraries raise on files that break the format's rules; the rest is a bug.
+DAMAGE = (
+    PyPdfError, pypdfium2.PdfiumError, ArithmeticError, AssertionError, AttributeError,
+    LookupError, MemoryError, NotImplementedError, OSError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+MAX_OUTLINE = 5000
+MAX_ASPECT = 20  # a page longer than this times its width is not drawn
+BOX_UNIT = 100  # boxes travel as whole hundredths of a point
+
+Outline = list[tuple[int, str, int]]
+
+
+class WrongPasswordError(Exception):
+    """The file is encrypted and this password does not open it."""
+
+
+class PdfiumFile:
+    """A file opened by pdfium."""
+
+    reader = "pdfium"
+
+    def __init__(self, path: Path, password: str | None) -> None:
+        try:
+            self._pdf: Any = pypdfium2.PdfDocument(path, password=password)
+        except pypdfium2.PdfiumError as error:
+            if error.err_code == pdfium_c.FPDF_ERR_PASSWORD:
+                raise WrongPasswordError from error
+            raise
+        self.n_pages: int = len(self._pdf)
+
+    def close(self) -> None:
+        self._pdf.close()
+
+    def label(self, i: int) -> str:
+        return str(self._pdf.get_page_label(i))
+
+    def title(self) -> str:
+        return str(self._pdf.get_metadata_value("Title"))
+
+    def outline(self) -> Outline:
+        items: Outline = []
+        for bookmark in self._pdf.get_toc():
+            dest = bookmark.get_dest()
+            index = dest.get_index() if dest is not None else None
+            if index is not None and 0 <= index < self.n_pages:
+                items.append((bookmark.level, str(bookmark.get_title()), index + 1))
+            if len(items) >= MAX_OUTLINE:
+                break
+        return items
+
+    def page(self, i: int) -> tuple[str, array[int]]:
+        """The text of a page and its words, six numbers each (see `_words`)."""
+        page = self._pdf[i]
+        try:
+            if page.get_rotation() and _is_level(page):
+                # Drawn level but shown turned: pdfium would give the paragraphs in reverse.
+                box = _Display(page)
+                page.set_rotation(0)
+            else:
+                box = _Display(page)
+            return _read_page(page, box)
+        finally:
+            page.close()
+
+    def is_blank(self, i: int) -> bool:
+        """Whether nothing at all is drawn on the page."""
+        page = self._pdf[i]
+        try:
+            return int(pdfium_c.FPDFPage_CountObjects(page.raw)) == 0
+        finally:
+            page.close()
+
+    def image(self, i: int, width: int) -> bytes:
+        """The page as displayed, about `width` pixels wide, as PNG bytes."""
+        page = self._pdf[i]
+        try:
+            wide, high = page.get_size()
+            if not 0 < high * width <= MAX_ASPECT * width * wide:
+                raise ValueError(f"a page of {wide:g} x {high:g} points is too long to draw")
+            bitmap = page.render(scale=width / wide, rev_byteorder=True, prefer_bgrx=False)
+            return _png(bitmap.width, bitmap.height, bitmap.stride, bytes(bitmap.buffer))
+        finally:
+            page.close()
+
+
+def _png(width: int, height: int, stride: int, pixels: bytes) -> bytes:
+    """Rows of 8-bit RGB as a PNG file, so that drawing a page needs no image library."""
+    rows = b"".join(
+        b"\0" + pixels[start : start + 3 * width] for start in range(0, height * stride, stride)
+    )
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+class _Display:
+    """From pdfium's page space to the page as displayed: origin top left, rotation applied."""
+
+    def __init__(self, page: Any) -> None:
+        self.rotation: int = page.get_rotation()
+        self.left, self.bottom, self.right, self.top = page.get_bbox()
+
+    def box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+        if self.rotation == 90:
+            return y0 - self.bottom, x0 - self.left, y1 - self.bottom, x1 - self.left
+        if self.rotation == 180:
+            return self.right - x1, y0 - self.bottom, self.right - x0, y1 - self.bottom
+        if self.rotation == 270:
+            return self.top - y1, self.right - x1, self.top - y0, self.right - x0
+        return x0 - self.left, self.top - y1, x1 - self.left, self.top - y0
+
+
+def _is_level(page: Any) -> bool:
+    """Whether most of the first characters run left to right before the page is turned."""
+    text_page = page.get_textpage()
+    try:
+        n = min(200, text_page.count_chars())
+        angles = [pdfium_c.FPDFText_GetCharAngle(text_page.raw, i) for i in range(n)]
+    finally:
+        text_page.close()
+    return bool(len([angle for angle in angles if math.cos(angle) > 0.9]) * 2 > n)
+
+
+def _read_page(page: Any, display: _Display) -> tuple[str, array[int]]:
+    text_page = page.get_textpage()
+    try:
+        raw = _raw_text(text_page)
+        cleaned = clean(raw)
+        return cleaned.text, _words(text_page.raw, cleaned.parts(), cleaned.origin, display)
+    finally:
+        text_page.close()
+
+
+def _raw_text(text_page: Any) -> str:
+    """One character for each of pdfium's characters, so that indices agree with its boxes."""
+    n = text_page.count_chars()
+    handle = text_page.raw
+    buffer = (ctypes.c_ushort * (2 * n + 2))()
+    filled = pdfium_c.FPDFText_GetText(handle, 0, n, buffer)
+    units = bytes(memoryview(buffer).cast("B")[: 2 * max(0, filled - 1)])
+    text = units.decode("utf-16-le", "surrogatepass")
+    if len(text) == n:
+        return text
+    # pdfium left characters out, or halves of characters beyond U+FFFF were joined: ask for each.
+    codes = (pdfium_c.FPDFText_GetUnicode(handle, i) for i in range(n))
+    return "".join(chr(code) if code < 0x110000 else "\ufffd" for code in codes)
+
+
+def _words(
+    handle: Any, parts: list[tuple[int, int]], origin: list[int], display: _Display
+) -> array[int]:
+    """Six numbers a word: start, end, then x0 y0 x1 y1 in hundredths of a point.
+
+    The box is that of the first and the last character: asking for all costs five times more.
+    """
+    first, last = pdfium_c.FS_RECTF(), pdfium_c.FS_RECTF()
+    first_ref, last_ref = ctypes.byref(first), ctypes.byref(last)
+    get_box = pdfium_c.FPDFText_GetLooseCharBox
+    words = array("i")
+    for start, end in parts:
+        if not get_box(handle, origin[start], first_ref):
+            continue
+        if not get_box(handle, origin[end - 1], last_ref):
+            continue
+        box = display.box(
+            min(first.left, last.left),
+            min(first.bottom, last.bottom),
+            max(first.right, last.right),
+            max(first.top, last.top),
+        )
+        try:
+            words.extend((start, end, *[round(side * BOX_UNIT) for side in box]))
+        except (OverflowError, ValueError):
+            del words[len(words) // 6 * 6 :]  # a box beyond all measure: the word goes without
+    return words
+
+
+class PypdfFile:
+    """A file opened by pypdf: no boxes, slower, and harder to bring down."""
+
+    reader = "pypdf"
+
+    def __init__(self, path: Path, password: str | None) -> None:
+        self._stream = path.open("rb")
+        try:
+            self._pdf = pypdf.PdfReader(self._stream, strict=False)
+            if self._pdf.is_encrypted and not self._pdf.decrypt(password or ""):
+                raise WrongPasswordError
+            self.n_pages = len(self._pdf.pages)
+        except (WrongPasswordError, *DAMAGE):
+            self._stream.close()
+            raise
+        if not self.n_pages:
+            raise ValueError("it has no pages")
+        self._labels: list[str] | None = None
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def label(self, i: int) -> str:
+        if self._labels is None:
+            self._labels = list(self._pdf.page_labels)
+        return self._labels[i]
+
+    def title(self) -> str:
+        metadata = self._pdf.metadata
+        return str(metadata.title or "") if metadata is not None else ""
+
+    def outline(self) -> Outline:
+        items: Outline = []
+        stack: list[tuple[int, Any]] = [(0, item) for item in reversed(self._pdf.outline)]
+        while stack and len(items) < MAX_OUTLINE:
+            level, item = stack.pop()
+            if isinstance(item, list):
+                stack.extend((level + 1, child) for child in reversed(item))
+                continue
+            number = self._pdf.get_destination_page_number(item)
+            if number is not None and number >= 0:
+                items.append((level, str(item.title), number + 1))
+        return items
+
+    def page(self, i: int) -> tuple[str, array[int]]:
+        raw = self._pdf.pages[i].extract_text()
+        return clean(raw).text, array("i")

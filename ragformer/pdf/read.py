@@ -1,0 +1,214 @@
+"""Read PDFs in child processes: whatever a file does, the caller gets pages or one PdfError.
+
+    path -> child (sandbox.py) -> frames -> PdfText
+
+A child serves many files. When one dies, by a crash or by a limit, the page it was at is tried
+once more with the gentler reader in a fresh child, then given up as failed, and reading goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from ragformer.errors import PasswordError, PdfError
+from ragformer.pdf.child import USUAL_LIMITS, Child, ChildDiedError, Limits
+from ragformer.pdf.outline import choose_title, outline_items, plain_line
+from ragformer.types import OutlineItem, Page, Word
+
+__all__ = ["Limits", "PdfText", "read_pdf", "read_pdfs"]
+
+
+@dataclass(frozen=True, slots=True)
+class PdfText:
+    """A file as read. `reader`: "pdfium", "pypdf", or "pdfium+pypdf" where both were needed."""
+
+    title: str
+    pages: tuple[Page, ...]
+    outline: tuple[OutlineItem, ...]
+    reader: str
+
+
+def read_pdf(path: Path, password: str | None = None, limits: Limits = USUAL_LIMITS) -> PdfText:
+    """Read one PDF in a child process of its own.
+
+    Raises PasswordError when it is encrypted and `password` does not open it, else PdfError.
+    """
+    with Child(limits) as child:
+        return _read(child, path, () if password is None else (password,))
+
+
+def read_pdfs(
+    paths: Iterable[Path],
+    workers: int,
+    passwords: Sequence[str] = (),
+    limits: Limits = USUAL_LIMITS,
+) -> Iterator[tuple[Path, PdfText | PdfError]]:
+    """Read many PDFs with `workers` children at once; each comes as soon as it is done.
+
+    passwords: tried in order on files that need one. At most 2 * workers files wait in memory.
+    """
+    waiting = iter(list(paths))
+    running: dict[Future[PdfText | PdfError], Path] = {}
+    with ThreadPoolExecutor(workers) as threads, _Pool(workers, limits) as pool:
+        while True:
+            while len(running) < 2 * workers and (path := next(waiting, None)) is not None:
+                running[threads.submit(pool.read, path, passwords)] = path
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+
+
+class _Pool:
+    """Children that take turns; leaving the `with` kills them, busy or not."""
+
+    def __init__(self, n: int, limits: Limits) -> None:
+        self._children = [Child(limits) for _ in range(n)]
+        self._idle: SimpleQueue[Child] = SimpleQueue()
+        for child in self._children:
+            self._idle.put(child)
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.close()
+
+    def read(self, path: Path, passwords: Sequence[str]) -> PdfText | PdfError:
+        child = self._idle.get()
+        try:
+            return _read(child, path, passwords)
+        except PdfError as error:
+            return error
+        finally:
+            self._idle.put(child)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A file while it is read: what is known so far, over the lives of several children."""
+
+    head: dict[str, Any] | None = None
+    pages: list[Page] = field(default_factory=list)
+    readers: set[str] = field(default_factory=set)
+    gentle: list[int] = field(default_factory=list)
+    pdfium: bool = True
+    values: _Points = field(default_factory=lambda: _Points())
+
+
+def _read(child: Child, path: Path, passwords: Sequence[str]) -> PdfText:
+    _check_file(path)
+    draft = _Draft()
+    child.start_clock()
+    deaths = 0
+    while True:
+        try:
+            _read_frames(child, path, passwords, draft)
+            break
+        except ChildDiedError as death:
+            deaths += 1
+            _after_death(draft, path, str(death), final=deaths >= child.limits.deaths or death.late)
+    if draft.head is None or not any(page.status != "failed" for page in draft.pages):
+        reason = draft.pages[0].reason if draft.pages else "it has no pages"
+        raise PdfError(f"{path.name}: no page could be read ({reason})")
+    return PdfText(
+        choose_title(str(draft.head["title"]), draft.pages, path),
+        tuple(draft.pages),
+        outline_items(draft.head["outline"], len(draft.pages)),
+        "+".join(sorted(draft.readers)) or str(draft.head["reader"]),
+    )
+
+
+def _check_file(path: Path) -> None:
+    """Say at once what needs no reader; opening a pipe or a device would never end."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise PdfError(f"{path} cannot be opened: {error.strerror}; check the path") from error
+    if not path.is_file():
+        raise PdfError(f"{path} is not a file; give a PDF file")
+    if not os.access(path, os.R_OK):
+        raise PdfError(f"{path} cannot be opened: no permission to read it")
+    if size == 0:
+        raise PdfError(f"{path.name} is empty (0 bytes)")
+
+
+def _read_frames(child: Child, path: Path, passwords: Sequence[str], draft: _Draft) -> None:
+    """One attempt, from the first page not read yet. A PdfError it raises is final."""
+    request = {
+        "path": str(path.absolute()),
+        "passwords": list(passwords),
+        "first": len(draft.pages) + 1,
+        "gentle": draft.gentle,
+        "pdfium": draft.pdfium,
+    }
+    for head, body in child.ask(request):
+        if "error" in head:
+            raise _refusal(path, head, passwords)
+        if "n_pages" in head:
+            draft.head = draft.head or head
+        elif "page" in head:
+            draft.pages.append(_page(head, body, draft.values))
+            if draft.pages[-1].status == "text" and draft.head is not None:
+                draft.readers.add("pypdf" if head["second"] else str(draft.head["reader"]))
+
+
+def _refusal(path: Path, head: dict[str, Any], passwords: Sequence[str]) -> PdfError:
+    if head["error"] != "password":
+        return PdfError(f"{path.name} is not a PDF, or too damaged to open ({head['reason']})")
+    if not passwords:
+        return PasswordError(f"{path.name} is encrypted and needs a password; give it to open it")
+    return PasswordError(
+        f"{path.name} is encrypted and does not open with the password given"
+        f" ({len(passwords)} tried); give the right one"
+    )
+
+
+def _after_death(draft: _Draft, path: Path, reason: str, final: bool) -> None:
+    """What to do differently next time; when it is `final`, give up the pages that are left."""
+    at = len(draft.pages) + 1
+    if draft.head is None:
+        if final or not draft.pdfium:
+            raise PdfError(f"{path.name} cannot be opened: the reader {reason}")
+        draft.pdfium = False
+    elif final:
+        left = range(at, int(draft.head["n_pages"]) + 1)
+        draft.pages.extend(_failed(number, reason) for number in left)
+    elif at in draft.gentle or not draft.pdfium:
+        draft.pages.append(_failed(at, reason))
+    else:
+        draft.gentle.append(at)
+
+
+def _failed(number: int, reason: str) -> Page:
+    return Page(number, str(number), "", (), "failed", f"the reader {reason}")
+
+
+class _Points(dict[int, float]):
+    """Hundredths to points, each number made once: most words share theirs with a neighbour."""
+
+    def __missing__(self, hundredths: int) -> float:
+        value = self[hundredths] = hundredths / 100
+        return value
+
+
+def _page(head: dict[str, Any], body: bytes, points: _Points) -> Page:
+    numbers = array("i")
+    numbers.frombytes(body)
+    six = [iter(numbers)] * 6
+    words = tuple(
+        Word(start, end, points[x0], points[y0], points[x1], points[y1])
+        for start, end, x0, y0, x1, y1 in zip(*six, strict=True)
+    )
+    label, reason = plain_line(str(head["label"])), plain_line(str(head["reason"]))
+    number = int(head["page"])
+    return Page(number, label or str(number), head["text"], words, head["status"], reason)

@@ -1,0 +1,46 @@
+"""One ranking out of several: pure functions on lists of (chunk id, score), best first.
+
+Both keep the k best of all candidates; ties: lower id first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Ranking = Sequence[tuple[int, float]]
+
+
+def reciprocal_rank_fusion(
+    rankings: Sequence[Ranking], k: int, c: int = 60
+) -> list[tuple[int, float]]:
+    """Sum 1 / (c + rank) over the rankings that hold a candidate, rank from 1.
+
+    Source: Cormack, Clarke & Buettcher 2009, "Reciprocal rank fusion outperforms Condorcet".
+    """
+    total: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, (key, _) in enumerate(ranking, start=1):
+            total[key] = total.get(key, 0.0) + 1 / (c + rank)
+    return best(total, k)
+
+
+def weighted_sum(
+    rankings: Sequence[Ranking], weights: Sequence[float], k: int
+) -> list[tuple[int, float]]:
+    """Sum weight * score, each ranking's scores first stretched onto 0 (its worst) to 1.
+
+    A candidate that a ranking lacks counts as its worst. Where all scores are equal each is 1.
+    """
+    total: dict[int, float] = {}
+    for ranking, weight in zip(rankings, weights, strict=True):
+        scores = [score for _, score in ranking]
+        low, high = min(scores, default=0.0), max(scores, default=0.0)
+        for key, score in ranking:
+            stretched = (score - low) / (high - low) if high > low else 1.0
+            total[key] = total.get(key, 0.0) + weight * stretched
+    return best(total, k)
+
+
+def best(score_of: dict[int, float], k: int) -> list[tuple[int, float]]:
+    """The k highest (id, score), best first; ties: lower id first."""
+    return sorted(score_of.items(), key=lambda pair: (-pair[1], pair[0]))[: max(k, 0)]

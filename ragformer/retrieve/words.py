@@ -1,0 +1,107 @@
+"""Search by words: FTS5 ranked by bm25, with its traps walked round.
+
+Every word is quoted (bare punctuation is syntax to FTS5), stop words go, and only the rarest 32
+are asked for, joined by OR. Scripts without spaces go to the table of three-character grams.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable
+
+from ragformer.retrieve.fuse import best
+from ragformer.store.rows import DENSE_RUN
+from ragformer.store.store import Store
+from ragformer.text.words import STOP_WORDS, question_words
+
+MAX_WORDS = 32
+MAX_COUNTED = 1000  # a pasted page has no more distinct words; each one counted costs a look-up
+CONTEXT_WEIGHT = 1.0  # of a match in the title or a heading, against
+TEXT_WEIGHT = 1.0  # a match in the chunk's own text
+
+
+def search_words(
+    store: Store, question: str, k: int, documents: Collection[str] | None = None
+) -> list[tuple[int, float]]:
+    """The k best (chunk id, score above 0), best first; ties: lower id first.
+
+    `documents` limits the search itself to these document ids. Any string is a question; one
+    without a letter or digit finds nothing.
+    """
+    if k < 1:
+        return []
+    within = None if documents is None else json.dumps(list(documents))
+    runs = list(dict.fromkeys(DENSE_RUN.findall(question)))
+    spaced = question_words(DENSE_RUN.sub(" ", question))
+    if runs:
+        spaced = [word for word in spaced if word not in STOP_WORDS]
+    score_of = dict(_match(store, "chunk_words", spaced, k, within))
+    if runs:
+        for key, score in _search_runs(store, runs, spaced, k, within):
+            score_of[key] = score_of.get(key, 0.0) + score
+    return best(score_of, k)
+
+
+def _search_runs(
+    store: Store, runs: list[str], spaced: list[str], k: int, within: str | None
+) -> Iterable[tuple[int, float]]:
+    """Runs of dense script: their grams; runs too short for one, or grams not found, as pairs."""
+    grams = [run[i : i + 3] for run in runs for i in range(len(run) - 2)]
+    found = dict(_match(store, "chunk_grams", grams + [w for w in spaced if len(w) > 2], k, within))
+    short = [run for run in runs if len(run) < 3]
+    pairs = [run[i : i + 2] for run in runs for i in range(max(len(run) - 1, 1))]
+    for key, score in _contain(store, short if found else pairs, within):
+        found[key] = found.get(key, 0.0) + score
+    return found.items()
+
+
+def _match(
+    store: Store, table: str, terms: Iterable[str], k: int, within: str | None
+) -> list[tuple[int, float]]:
+    """bm25 over one FTS5 table for any of the terms, its sign turned: higher is better."""
+    quoted = _rarest(store, table, [f'"{term}"' for term in dict.fromkeys(terms)])
+    if not quoted:
+        return []
+    # The + keeps SQLite from running the whole match once for each allowed row.
+    limit = "" if within is None else _within(f"+{table}.rowid")
+    rows = store.query(
+        f"SELECT rowid, -bm25({table}, {CONTEXT_WEIGHT}, {TEXT_WEIGHT}) AS score FROM {table}"
+        f" WHERE {table} MATCH ? {limit} ORDER BY score DESC, rowid LIMIT ?",
+        " OR ".join(quoted),
+        *(() if within is None else (within,)),
+        k,
+    )
+    return [(int(key), float(score)) for key, score in rows]
+
+
+def _rarest(store: Store, table: str, quoted: list[str]) -> list[str]:
+    """At most MAX_WORDS terms, those in the fewest chunks; a term in none is of no use."""
+    if len(quoted) <= MAX_WORDS:
+        return quoted
+    count = f"SELECT count(*) FROM {table} WHERE {table} MATCH ?"
+    n_chunks = {term: store.query(count, term)[0][0] for term in quoted[:MAX_COUNTED]}
+    known = [term for term in n_chunks if n_chunks[term]]
+    return sorted(known, key=lambda term: n_chunks[term])[:MAX_WORDS]
+
+
+def _contain(
+    store: Store, pieces: Iterable[str], within: str | None
+) -> Iterable[tuple[int, float]]:
+    """Chunks of dense script that contain the pieces, a rare piece weighing more. Scans them."""
+    score_of: dict[int, float] = {}
+    limit = "" if within is None else _within("id")
+    sql = f"SELECT id FROM chunks WHERE dense AND instr(context || ' ' || text, ?) {limit}"
+    n_dense = store.query("SELECT count(*) FROM chunks WHERE dense")[0][0]
+    for piece in list(dict.fromkeys(pieces))[:MAX_WORDS]:
+        ids = store.query(sql, piece, *(() if within is None else (within,)))
+        for (key,) in ids:
+            score_of[key] = score_of.get(key, 0.0) + math.log(1 + n_dense / len(ids))
+    return score_of.items()
+
+
+def _within(column: str) -> str:
+    return (
+        f"AND {column} IN (SELECT id FROM chunks"
+        " WHERE document_id IN (SELECT value FROM json_each(?)))"
+    )

@@ -1,0 +1,383 @@
+"""The collection on disk: SQLite is the truth, everything else is made from it.
+
+    documents -< paths, pages, outline, chunks -< vectors (one per encoder), words, grams
+
+Readers never wait: the file is in WAL mode and each write is one short transaction, so a crash
+leaves every document whole or absent. Threads may share a Store and take turns; one that must not
+wait for another's write opens its own, which is cheap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ragformer.errors import NotFoundError, StoreError, StoreReadOnlyError
+from ragformer.store import write
+from ragformer.store.check import find_faults
+from ragformer.store.files import connect, plain_errors
+from ragformer.store.lock import indexer_lock
+from ragformer.store.rows import (
+    KnownFile,
+    Stages,
+    pack_path,
+    unpack_headings,
+    unpack_path,
+    unpack_spans,
+    unpack_words,
+)
+from ragformer.store.within import match_paths
+from ragformer.types import Chunk, Document, FileOutcome, OutlineItem, Page, Passage
+
+Ids = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+_LISTED = "IN (SELECT value FROM json_each(?))"
+_ADD_TO_GENERATION = "UPDATE meta SET value = value + ? WHERE key = 'generation'"
+_DOCUMENTS = """
+    SELECT id, title, n_pages, added_at, language,
+        (SELECT json_group_array(hex(path)) FROM paths WHERE document_id = documents.id),
+        (SELECT json_group_object(status, n) FROM (
+            SELECT status, count(*) AS n FROM pages WHERE document_id = documents.id GROUP BY 1)),
+        (SELECT json_group_array(number) FROM pages
+            WHERE document_id = documents.id AND status IN ('empty', 'failed'))
+    FROM documents"""
+
+
+class Store:
+    """An open collection; see `Store.open`. Every method may raise StoreError or its kin."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, readonly: bool) -> None:
+        self.folder = folder
+        self.connection = connection
+        self.readonly = readonly
+        self._turn = threading.RLock()
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = False, readonly: bool = False) -> Store:
+        """Open the collection in `folder`, made when missing if `create`.
+
+        Without `create`, a folder that cannot be written opens for reading only (`.readonly`).
+        Raises NotFoundError if there is no collection, StoreError if it cannot be used.
+        """
+        connection, readonly = connect(folder, create, readonly)
+        return cls(folder, connection, readonly)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of one statement, seen between two writes of this process, never within one."""
+        with self._turn, plain_errors(self.folder):
+            return self.connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _writing(self, changes: int = 1) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of the block or, if it raises, nothing. Adds to `generation`."""
+        if self.readonly:
+            raise StoreReadOnlyError(
+                f"the collection in {self.folder} is open for reading only; "
+                "check who owns the folder, or choose another with RAGFORMER_HOME"
+            )
+        with self._turn, plain_errors(self.folder):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute(_ADD_TO_GENERATION, (changes,))
+                self.connection.execute("COMMIT")
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+
+    def indexing(self) -> AbstractContextManager[None]:
+        """Hold the right to index; raises StoreBusyError at once if another process holds it."""
+        if self.readonly:
+            raise StoreReadOnlyError(f"the collection in {self.folder} cannot be written")
+        return indexer_lock(self.folder)
+
+    @property
+    def generation(self) -> int:
+        """A number that grows with every change of content."""
+        return int(self.query("SELECT value FROM meta WHERE key = 'generation'")[0][0])
+
+    # Documents and files
+
+    def find(self, document_id: str) -> Document | None:
+        return self._load([document_id]).get(document_id)
+
+    def documents(self, within: Sequence[str] = ()) -> list[Document]:
+        """Every document, or those with a path that `within` names (see `match_paths`), by path.
+
+        A document's paths are sorted, with those that `within` names first.
+        """
+        loaded = list(self._load(None).values())
+        if within:
+            named = match_paths((path for document in loaded for path in document.paths), within)
+            loaded = [_named_first(d, named) for d in loaded if not named.isdisjoint(d.paths)]
+        return sorted(loaded, key=lambda document: (document.paths, document.id))
+
+    def _load(self, ids: Collection[str] | None) -> dict[str, Document]:
+        """The documents of these ids that are there; None means all. One statement, one moment."""
+        if ids is None:
+            rows = self.query(_DOCUMENTS)
+        else:
+            rows = self.query(f"{_DOCUMENTS} WHERE id {_LISTED}", json.dumps(list(ids)))
+        return {row[0]: _document(row) for row in rows}
+
+    def add_document(
+        self,
+        document: Document,
+        pages: Sequence[Page],
+        chunks: Sequence[Chunk],
+        vectors_ND: Vectors,
+        encoder_id: str,
+        outline: Sequence[OutlineItem] = (),
+        files: Sequence[KnownFile] = (),
+        stages: Stages | None = None,
+    ) -> Document:
+        """Store a document whole, in one transaction; one that is there only gains the files.
+
+        `vectors_ND`: float32, row i for chunks[i]. `files`: where it was seen; by default
+        `document.paths`, with a size that no file has, so that they are looked at again. A file
+        that held another document holds this one now; a document held nowhere goes.
+        """
+        with self._writing() as db:
+            if self.find(document.id) is None:
+                write.insert_document(db, document, stages or Stages())
+                write.insert_pages(db, document.id, pages)
+                write.insert_outline(db, document.id, outline)
+                ids = write.insert_chunks(db, document.id, chunks)
+                write.put_vectors(db, encoder_id, ids, vectors_ND)
+            for file in files or [KnownFile(path, -1, -1) for path in document.paths]:
+                write.attach(db, file, document.id)
+        return self._need(document.id)
+
+    def replace_chunks(
+        self,
+        document_id: str,
+        chunks: Sequence[Chunk],
+        vectors_ND: Vectors,
+        encoder_id: str,
+        chunk_version: int,
+    ) -> None:
+        """Cut a stored document anew: its old chunks and all their vectors go."""
+        self._need(document_id)
+        with self._writing() as db:
+            db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
+            ids = write.insert_chunks(db, document_id, chunks)
+            write.put_vectors(db, encoder_id, ids, vectors_ND)
+            version = "UPDATE documents SET chunk_version = ? WHERE id = ?"
+            db.execute(version, (chunk_version, document_id))
+
+    def stages(self, document_id: str) -> Stages:
+        """How the document was read and cut; raises NotFoundError if it is not there."""
+        columns = "SELECT reader, read_version, chunk_version FROM documents WHERE id = ?"
+        self._need(document_id)
+        return Stages(*self.query(columns, document_id)[0])
+
+    def known_file(self, path: Path) -> KnownFile | None:
+        """The file as it was last seen, read or failed."""
+        rows = self.query(
+            "SELECT size, mtime_ns, document_id, '' FROM paths WHERE path = ?1 UNION ALL"
+            " SELECT size, mtime_ns, NULL, reason FROM failures WHERE path = ?1",
+            pack_path(path),
+        )
+        return KnownFile(path, *rows[0]) if rows else None
+
+    def attach_path(self, document_id: str, file: KnownFile) -> None:
+        """Note that the file, as it is now, holds this stored document."""
+        self._need(document_id)
+        with self._writing() as db:
+            write.attach(db, file, document_id)
+
+    def remove_path(self, path: Path) -> bool:
+        """Forget a file, and its document when this was the last path; False if unknown."""
+        known = self.known_file(path)
+        if known is None:
+            return False
+        with self._writing() as db:
+            write.detach(db, known)
+        return True
+
+    def remove_document(self, document_id: str) -> None:
+        """Remove a document wherever it was seen; `checkpoint` then wipes its last traces."""
+        self._need(document_id)
+        with self._writing() as db:
+            db.execute("DELETE FROM documents WHERE id = ?", (document_id,))
+
+    def record_failure(self, file: KnownFile) -> None:
+        """Note that the file could not be read (`file.reason`); what it held before goes."""
+        with self._writing() as db:
+            write.detach(db, file)
+            write.insert_failure(db, file)
+
+    def failures(self) -> list[FileOutcome]:
+        """Every file that could not be read, by path."""
+        rows = self.query("SELECT path, reason FROM failures")
+        return sorted(
+            (FileOutcome(unpack_path(path), None, "failed", reason) for path, reason in rows),
+            key=lambda outcome: outcome.path,
+        )
+
+    def checkpoint(self) -> bool:
+        """Wipe removed words and empty the log, so that nothing removed is left in the folder.
+
+        False if a reader in another process holds on to the log; it is emptied at a later call.
+        """
+        with self._writing(changes=0) as db:
+            write.scrub(db)
+        return not self.query("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+
+    # Pages and chunks
+
+    def page(self, document_id: str, number: int) -> Page:
+        """Raises NotFoundError if there is no such document or page."""
+        columns = "SELECT number, label, text, words, status, reason FROM pages"
+        rows = self.query(f"{columns} WHERE document_id = ? AND number = ?", document_id, number)
+        if not rows:
+            document = self._need(document_id)
+            raise NotFoundError(f"{document.title} has {document.n_pages} pages, no page {number}")
+        number, label, text, words, status, reason = rows[0]
+        return Page(number, label, text, unpack_words(words), status, reason)
+
+    def pages(self, document_id: str) -> Iterator[Page]:
+        """The pages in order, read one at a time."""
+        self._need(document_id)
+        numbers = "SELECT number FROM pages WHERE document_id = ? ORDER BY number"
+        for (number,) in self.query(numbers, document_id):
+            yield self.page(document_id, number)
+
+    def outline(self, document_id: str) -> list[OutlineItem]:
+        columns = "SELECT level, title, page FROM outline WHERE document_id = ? ORDER BY ordinal"
+        return [OutlineItem(*row) for row in self.query(columns, document_id)]
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """The document's chunks by ordinal."""
+        columns = "SELECT ordinal, heading_path, text, spans, n_tokens FROM chunks"
+        rows = self.query(f"{columns} WHERE document_id = ? ORDER BY ordinal", document_id)
+        return [
+            Chunk(ordinal, unpack_headings(headings), text, unpack_spans(spans), n_tokens)
+            for ordinal, headings, text, spans, n_tokens in rows
+        ]
+
+    def chunk_ids(self, documents: Collection[str] | None = None) -> Ids:
+        """Ids of all chunks, or of these documents' chunks, ascending."""
+        if documents is None:
+            rows = self.query("SELECT id FROM chunks")
+        else:
+            chosen = f"SELECT id FROM chunks WHERE document_id {_LISTED}"
+            rows = self.query(chosen, json.dumps(list(documents)))
+        # Sorted here: in SQLite's order by id it would read every chunk's text to reach the ids.
+        return np.sort(np.array([row[0] for row in rows], dtype=np.int64))
+
+    def passages(self, scored: Sequence[tuple[int, float]]) -> list[Passage]:
+        """The chunks of (chunk id, score) pairs, in that order; ids removed since are left out."""
+        wanted = json.dumps([int(key) for key, _ in scored])
+        columns = "SELECT id, document_id, heading_path, text, spans FROM chunks"
+        rows = {row[0]: row[1:] for row in self.query(f"{columns} WHERE id {_LISTED}", wanted)}
+        documents = self._load({row[0] for row in rows.values()})
+        found = []
+        for key, score in scored:
+            if key in rows and rows[key][0] in documents:
+                document_id, headings, text, spans = rows[key]
+                places = unpack_headings(headings), text, unpack_spans(spans)
+                found.append(Passage(int(key), documents[document_id], *places, float(score)))
+        return found
+
+    # Vectors
+
+    def vectors(self, encoder_id: str) -> tuple[Ids, Vectors]:
+        """(ids_N ascending, vectors_ND) of one encoder; D is 0 when there are none."""
+        keys: list[int] = []
+        data = bytearray()
+        lengths: set[int] = set()
+        with self._turn, plain_errors(self.folder):
+            select = "SELECT chunk_id, vector FROM vectors WHERE encoder_id = ?"
+            rows = self.connection.execute(select, (encoder_id,))
+            # In blocks: all rows as Python objects at once would hold the vectors twice.
+            while block := rows.fetchmany(1000):
+                keys += [key for key, _ in block]
+                data += b"".join(blob for _, blob in block)
+                lengths.update(len(blob) for _, blob in block)
+        if len(lengths) > 1:
+            raise StoreError(
+                f"the vectors of encoder {encoder_id} differ in length; "
+                "run `ragformer index --reembed`"
+            )
+        ids = np.array(keys, dtype=np.int64)
+        vectors_ND = np.frombuffer(data, dtype="<f4").reshape(len(ids), -1 if keys else 0)
+        if (np.diff(ids) < 0).any():
+            order = np.argsort(ids)
+            ids, vectors_ND = ids[order], vectors_ND[order]
+        return ids, vectors_ND
+
+    def encoders(self) -> dict[str, int]:
+        """How many vectors each encoder has here."""
+        return dict(self.query("SELECT encoder_id, count(*) FROM vectors GROUP BY 1 ORDER BY 1"))
+
+    def set_vectors(self, encoder_id: str, ids: Sequence[int] | Ids, vectors_ND: Vectors) -> None:
+        """Store or overwrite the vectors of these chunks; ids removed since are passed over."""
+        with self._writing() as db:
+            write.put_vectors(db, encoder_id, [int(key) for key in ids], vectors_ND)
+
+    def chunks_without_vectors(self, encoder_id: str, limit: int) -> list[tuple[int, str, str]]:
+        """Up to `limit` (chunk id, context line, text) that this encoder has yet to embed."""
+        return self.query(
+            "SELECT id, context, text FROM chunks WHERE NOT EXISTS (SELECT 1 FROM vectors"
+            " WHERE chunk_id = chunks.id AND encoder_id = ?) ORDER BY id LIMIT ?",
+            encoder_id,
+            limit,
+        )
+
+    def drop_vectors_except(self, encoder_id: str) -> None:
+        with self._writing() as db:
+            db.execute("DELETE FROM vectors WHERE encoder_id <> ?", (encoder_id,))
+
+    def check(self) -> list[str]:
+        """Every fault found, one sentence each; none means the collection is sound."""
+        return find_faults(self)
+
+    def _need(self, document_id: str) -> Document:
+        found = self.find(document_id)
+        if found is None:
+            raise NotFoundError(
+                f"there is no document {document_id[:12]} in this collection; "
+                "`ragformer list` shows what is there"
+            )
+        return found
+
+
+def _document(row: tuple[Any, ...]) -> Document:
+    """A row of `_DOCUMENTS` as a value."""
+    key, title, n_pages, added_at, language, paths, counts, unread = row
+    return Document(
+        id=key,
+        title=title,
+        paths=tuple(sorted(unpack_path(bytes.fromhex(path)) for path in json.loads(paths))),
+        n_pages=n_pages,
+        added_at=datetime.fromisoformat(added_at),
+        status_counts=json.loads(counts),
+        language=language,
+        unread_pages=tuple(sorted(json.loads(unread))),
+    )
+
+
+def _named_first(document: Document, named: set[Path]) -> Document:
+    paths = sorted(document.paths, key=lambda path: (path not in named, path))
+    return dataclasses.replace(document, paths=tuple(paths))

@@ -1,0 +1,169 @@
+"""The statements that change a collection; `Store` runs them inside a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC
+
+import numpy as np
+import numpy.typing as npt
+
+from ragformer.store.rows import (
+    KnownFile,
+    Stages,
+    context_line,
+    is_dense,
+    pack_headings,
+    pack_path,
+    pack_spans,
+    pack_words,
+    storable,
+)
+from ragformer.types import Chunk, Document, OutlineItem, Page
+
+
+def insert_document(db: sqlite3.Connection, document: Document, stages: Stages) -> None:
+    db.execute(
+        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            document.id,
+            storable(document.title),
+            document.n_pages,
+            document.added_at.astimezone(UTC).isoformat(),
+            document.language,
+            stages.reader,
+            stages.read,
+            stages.chunk,
+        ),
+    )
+
+
+def insert_pages(db: sqlite3.Connection, document_id: str, pages: Sequence[Page]) -> None:
+    db.executemany(
+        "INSERT INTO pages (document_id, number, status, label, reason, text, words)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                document_id,
+                page.number,
+                page.status,
+                storable(page.label),
+                storable(page.reason),
+                page.text,
+                pack_words(page.words),
+            )
+            for page in pages
+        ),
+    )
+
+
+def insert_outline(db: sqlite3.Connection, document_id: str, items: Sequence[OutlineItem]) -> None:
+    db.executemany(
+        "INSERT INTO outline VALUES (?, ?, ?, ?, ?)",
+        (
+            (document_id, ordinal, item.level, storable(item.title), item.page)
+            for ordinal, item in enumerate(items)
+        ),
+    )
+
+
+def insert_chunks(db: sqlite3.Connection, document_id: str, chunks: Sequence[Chunk]) -> list[int]:
+    """Store the chunks and return their new ids in the same order."""
+    (title,) = db.execute("SELECT title FROM documents WHERE id = ?", (document_id,)).fetchone()
+    ids = []
+    for chunk in chunks:
+        context = storable(context_line(title, chunk.heading_path))
+        row = db.execute(
+            "INSERT INTO chunks (document_id, ordinal, heading_path, context, text, spans,"
+            " n_tokens, dense) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            (
+                document_id,
+                chunk.ordinal,
+                pack_headings(chunk.heading_path),
+                context,
+                chunk.text,
+                pack_spans(chunk.spans),
+                chunk.n_tokens,
+                is_dense(context) or is_dense(chunk.text),
+            ),
+        ).fetchone()
+        ids.append(int(row[0]))
+    return ids
+
+
+def put_vectors(
+    db: sqlite3.Connection,
+    encoder_id: str,
+    ids: Sequence[int],
+    vectors_ND: npt.NDArray[np.float32],
+) -> None:
+    """Store row i as the vector of chunk ids[i]; an id that is no longer there is passed over.
+
+    Raises ValueError for a wrong number of rows or a value that is not finite.
+    """
+    if len(ids) != len(vectors_ND):
+        raise ValueError(f"{len(ids)} chunks but {len(vectors_ND)} vectors")
+    if not np.isfinite(vectors_ND).all():
+        raise ValueError(f"encoder {encoder_id} gave a vector with a value that is not finite")
+    rows = np.ascontiguousarray(vectors_ND, dtype="<f4")
+    db.executemany(
+        "INSERT INTO vectors (chunk_id, encoder_id, vector) SELECT id, ?, ? FROM chunks"
+        " WHERE id = ? ON CONFLICT DO UPDATE SET vector = excluded.vector",
+        ((encoder_id, row.tobytes(), int(key)) for key, row in zip(ids, rows, strict=True)),
+    )
+
+
+def attach(db: sqlite3.Connection, file: KnownFile, document_id: str) -> None:
+    """Let `file` hold this document; what it held or failed with before is forgotten."""
+    before = _held_by(db, file)
+    db.execute("DELETE FROM failures WHERE path = ?", (pack_path(file.path),))
+    db.execute(
+        "INSERT INTO paths VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " document_id = excluded.document_id, size = excluded.size, mtime_ns = excluded.mtime_ns",
+        (pack_path(file.path), document_id, file.size, file.mtime_ns),
+    )
+    if before is not None:
+        _drop_if_nowhere(db, before)
+
+
+def detach(db: sqlite3.Connection, file: KnownFile) -> None:
+    """Forget the file, and its document when no other path holds it."""
+    before = _held_by(db, file)
+    db.execute("DELETE FROM failures WHERE path = ?", (pack_path(file.path),))
+    db.execute("DELETE FROM paths WHERE path = ?", (pack_path(file.path),))
+    if before is not None:
+        _drop_if_nowhere(db, before)
+
+
+def insert_failure(db: sqlite3.Connection, file: KnownFile) -> None:
+    db.execute(
+        "INSERT INTO failures VALUES (?, ?, ?, ?)",
+        (pack_path(file.path), file.size, file.mtime_ns, storable(file.reason)),
+    )
+
+
+def scrub(db: sqlite3.Connection) -> None:
+    """Make the word tables forget removed chunks.
+
+    FTS5 only marks a removed word until its segments are merged. Its own 'secure-delete' would
+    need SQLite 3.42 and lock older ones out of the file; merging once after a removal does not.
+    """
+    if db.execute("SELECT value FROM meta WHERE key = 'unscrubbed'").fetchone()[0]:
+        db.execute("INSERT INTO chunk_words (chunk_words) VALUES ('optimize')")
+        db.execute("INSERT INTO chunk_grams (chunk_grams) VALUES ('optimize')")
+        db.execute("UPDATE meta SET value = 0 WHERE key = 'unscrubbed'")
+
+
+def _held_by(db: sqlite3.Connection, file: KnownFile) -> str | None:
+    found = db.execute("SELECT document_id FROM paths WHERE path = ?", (pack_path(file.path),))
+    row = found.fetchone()
+    return None if row is None else str(row[0])
+
+
+def _drop_if_nowhere(db: sqlite3.Connection, document_id: str) -> None:
+    db.execute(
+        "DELETE FROM documents WHERE id = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM paths WHERE document_id = ?1)",
+        (document_id,),
+    )

@@ -1,0 +1,55 @@
+"""Where sentences begin and end in the text of a page.
+
+Line breaks of a PDF fall anywhere, so one ends a sentence only where the layout says so: before a
+bullet or a blank line, or after a line clearly shorter than its neighbours (a heading, a table
+row, the end of a paragraph).
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:[A-Z]|e\.g|i\.e|cf|vs|Dr|Mr|Mrs|Ms|St|No|Nos|Fig|Figs|Eq|Sec|Art|Inc|Ltd|Corp|Co|Jr|Sr"
+    r"|al|approx|ca|pp|vol|Vol|Gen|Col|Prof|Rev|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|U\.S))$"
+)
+_STOP = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[A-Z0-9•])|[。！？]")
+_BULLET = re.compile(r"\s*(?:[-•*–▪◦‣]\s|\(?[0-9a-z]{1,3}[.)]\s)")
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each sentence, in order, white space at both ends left out."""
+    cuts = sorted({0, len(text), *_punctuation_cuts(text), *_line_cuts(text)})
+    spans = []
+    for start, end in pairwise(cuts):
+        stripped = text[start:end].strip()
+        if stripped:
+            start += len(text[start:end]) - len(text[start:end].lstrip())
+            spans.append((start, start + len(stripped)))
+    return spans
+
+
+def _punctuation_cuts(text: str) -> list[int]:
+    cuts = []
+    for match in _STOP.finditer(text):
+        before = text[max(0, match.start() - 12) : match.start()]
+        if match.group().startswith(".") and _ABBREVIATION.search(before):
+            continue
+        cuts.append(match.end())
+    return cuts
+
+
+def _line_cuts(text: str) -> list[int]:
+    lines = text.split("\n")
+    if len(lines) == 1:
+        return []
+    full = sorted(len(line) for line in lines)[len(lines) * 3 // 4]
+    cuts, position = [], 0
+    for line, following in pairwise(lines):
+        position += len(line) + 1
+        starts_anew = not following.strip() or _BULLET.match(following) or "|" in following
+        short = len(line) < 0.6 * full and not following[:1].islower()
+        if starts_anew or short or not line.strip():
+            cuts.append(position)
+    return cuts

@@ -1,0 +1,219 @@
+"""Train the decoder: a stage of writing and cloze reading on plain text, then questions.
+
+Known: with little data, match features and a pointer carry most of the reading; the language
+model loss keeps the vocabulary side alive. Not known: what ten times the tokens would do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ragformer.answer.reading import N_SEGMENTS, block_mask
+from ragformer.nn.checkpoint import load_weights, save_weights
+from ragformer.nn.config import TransformerConfig
+from ragformer.nn.heads import Decoder, new_decoder
+from ragformer.text.normalize import model_line
+from ragformer.text.tokenizer import Tokenizer
+from ragformer.train.loop import (
+    Averager,
+    Budget,
+    Log,
+    bf16,
+    learning_rate,
+    load_state,
+    make_optimizer,
+    pick_device,
+    save_state,
+    train_step,
+)
+from ragformer.train.reading_batch import IGNORE, Batch, Collator, Row
+from ragformer.train.reading_data import (
+    WEIGHTS,
+    Example,
+    cloze_example,
+    load_sources,
+    text_passages,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """data: the folder with text/, qa/ and instruct/. out: weights and tokenizer.model.
+
+    stage "pretrain" starts from nothing, "answer" from the weights in `out`.
+    """
+
+    data: Path
+    out: Path
+    work: Path
+    stage: Literal["pretrain", "answer"] = "pretrain"
+    d_model: int = 256
+    n_layers: int = 4
+    characters: int = 900
+    batch: int = 32
+    writing_share: float = 0.2
+    writing_tokens: int = 192
+    peak_rate: float = 1.5e-3
+    minutes: float = 20.0
+    steps: int = 1_000_000
+    save_every: int = 250
+    seed: int = 0
+
+
+def main(config: Config) -> Iterator[str]:
+    """Train one stage and write the weights, resuming from config.work; yields log lines."""
+    torch.manual_seed(config.seed)
+    device = pick_device()
+    tokenizer = Tokenizer(config.out / "tokenizer.model")
+    model = new_decoder(_transformer(config, tokenizer), config.seed)
+    if config.stage == "answer":
+        load_weights(model, config.out)
+    model.to(device)
+    optimizer = make_optimizer(model, config.peak_rate, 0.05)
+    budget = Budget(config.minutes, config.steps)
+    state = config.work / f"{config.stage}.pt"
+    load_state(state, model, optimizer, budget)
+    average = Averager(model, 0.998)
+    log = Log(config.work / "decoder.csv", model, device)
+    step = _stage(config, model, tokenizer, random.Random(config.seed + budget.step), device)
+    while not budget.done:
+        rate = learning_rate(budget.progress, config.peak_rate)
+        with bf16(device):
+            loss, n_tokens = step()
+        value = train_step(loss, model, optimizer, rate)
+        average.update(model)
+        budget.step += 1
+        if line := log.add(config.stage, budget, value, n_tokens, rate):
+            yield line
+        if budget.step % config.save_every == 0 or budget.done:
+            save_state(state, model, optimizer, budget)
+    average.copy_to(model)
+    config_json = '{"kind": "decoder", "transformer": ' + model.config.to_json().rstrip() + "}\n"
+    (config.out / "config.json").write_text(config_json, encoding="utf-8")
+    save_weights(model, config.out, torch.bfloat16)
+    yield f"wrote {config.out}"
+
+
+def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
+    return TransformerConfig(
+        vocab_size=tokenizer.vocab_size,
+        d_model=config.d_model,
+        n_layers=config.n_layers,
+        n_heads=config.d_model // 64,
+        n_kv_heads=config.d_model // 64,
+        d_ff=config.d_model * 11 // 4,
+        max_seq_len=1024,
+        qk_norm=True,
+        n_segments=N_SEGMENTS,
+        d_pointer=config.d_model,
+    )
+
+
+Step = Callable[[], tuple[Tensor, int]]
+
+
+def _stage(
+    config: Config, model: Decoder, tokenizer: Tokenizer, rng: random.Random, device: torch.device
+) -> Step:
+    """A function that draws the stage's next batch and gives its loss and token count."""
+    collator = Collator(tokenizer)
+    passages = text_passages(config.data / "text", config.characters, rng)
+    if config.stage == "pretrain":
+        examples = _cloze_examples(passages, rng)
+    else:
+        examples = _question_examples(config, rng, passages)
+    batches = _batches(examples, collator, config.batch, device)
+
+    def step() -> tuple[Tensor, int]:
+        if config.stage == "pretrain" and rng.random() < config.writing_share:
+            return _writing_loss(config, model, tokenizer, passages, device)
+        batch = next(batches)
+        return reading_loss(model, batch), batch.n_tokens
+
+    return step
+
+
+def _cloze_examples(passages: Iterator[tuple[str, str]], rng: random.Random) -> Iterator[Example]:
+    for title, text in passages:
+        if example := cloze_example(title if rng.random() < 0.7 else "", text, rng):
+            yield example
+
+
+def _question_examples(
+    config: Config, rng: random.Random, passages: Iterator[tuple[str, str]]
+) -> Iterator[Example]:
+    """Rows of the question files, one in ten a cloze, so that plain text stays in sight."""
+    sources = load_sources(config.data, config.characters)
+    weights = [WEIGHTS[source.name] for source in sources]
+    cloze = _cloze_examples(passages, rng)
+    while True:
+        if rng.random() < 0.1:
+            yield next(cloze)
+        else:
+            yield rng.choices(sources, weights)[0].example(rng)
+
+
+def _batches(
+    examples: Iterator[Example], collator: Collator, size: int, device: torch.device
+) -> Iterator[Batch]:
+    """Batches of rows of similar length: eight batches' rows are sorted before they are cut."""
+    while True:
+        rows: list[Row] = []
+        while len(rows) < 8 * size:
+            if row := collator.row(next(examples)):
+                rows.append(row)
+        rows.sort(key=lambda row: len(row.reading.ids))
+        groups = [rows[i : i + size] for i in range(0, len(rows), size)]
+        # Any order but sorted: the rate falls while a run of batches lasts.
+        for group in groups[::2] + groups[1::2]:
+            yield collator.batch(group, device)
+
+
+def reading_loss(model: Decoder, batch: Batch) -> Tensor:
+    """Cross-entropy of each answer token over writing any piece or copying from any place.
+
+    Source: Gu et al. 2016, arXiv:1603.06393, with the place given, not summed over.
+    """
+    hidden_BTD = model.transformer(
+        batch.ids_BT,
+        positions_BT=batch.positions_BT,
+        segments_BT=batch.segments_BT,
+        mask_BTS=block_mask(batch.blocks_BT, batch.answer_block_B),
+    )
+    index_BAD = batch.answer_BA[..., None].expand(-1, -1, hidden_BTD.shape[-1])
+    answer_BAD = hidden_BTD.gather(1, index_BAD)
+    places_BAT = model.place_logits(answer_BAD, hidden_BTD, batch.previous_BA).float()
+    places_BAT = places_BAT.masked_fill(~batch.copyable_BT[:, None], -torch.inf)
+    logits_BAN = torch.cat([model.token_logits(answer_BAD).float(), places_BAT], dim=-1)
+    return F.cross_entropy(
+        logits_BAN.flatten(0, 1), batch.targets_BA.flatten(), ignore_index=IGNORE
+    )
+
+
+def _writing_loss(
+    config: Config,
+    model: Decoder,
+    tokenizer: Tokenizer,
+    passages: Iterator[tuple[str, str]],
+    device: torch.device,
+) -> tuple[Tensor, int]:
+    """Next-token cross-entropy on plain text, causal."""
+    rows = []
+    while len(rows) < config.batch:
+        ids = tokenizer.encode(model_line(next(passages)[1]))
+        if len(ids) > config.writing_tokens:
+            rows.append(ids[: config.writing_tokens + 1])
+    ids_BT = torch.tensor(rows, device=device)
+    hidden_BTD = model.transformer(ids_BT[:, :-1])
+    logits_BTV = model.token_logits(hidden_BTD)
+    loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten())
+    # Scaled so that a page of text does not drown the few answer tokens of a reading batch.
+    return 0.5 * loss, ids_BT[:, 1:].numel()

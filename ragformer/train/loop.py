@@ -1,0 +1,207 @@
+"""What every recipe shares: the machine, the schedule, the log, and stopping and resuming."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def bf16(device: torch.device) -> Iterator[None]:
+    """Matrix products in bfloat16, weights and sums in float32."""
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        yield
+
+
+def matmul_peak(device: torch.device, size: int = 2048, seconds: float = 0.5) -> float:
+    """Measured FLOP/s of a bfloat16 square matrix product: what this machine can do at best."""
+    a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
+    for _ in range(3):
+        a @ a
+    _synchronize(device)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        a @ a
+        _synchronize(device)
+        count += 1
+    return count * 2 * size**3 / (time.perf_counter() - start)
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def learning_rate(progress: float, peak: float, warmup: float = 0.05, decay: float = 0.4) -> float:
+    """Warm up, stay, then fall straight to a fiftieth of the peak (warmup-stable-decay).
+
+    progress: 0 to 1, the share of the budget used. Source: Hu et al. 2024, arXiv:2404.06395.
+    """
+    if progress < warmup:
+        return peak * max(progress, 1e-3) / warmup
+    if progress > 1 - decay:
+        return peak * (0.02 + 0.98 * max(0.0, 1 - progress) / decay)
+    return peak
+
+
+def make_optimizer(model: nn.Module, peak: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW, decaying matrices only."""
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    fused = next(model.parameters()).device.type == "cuda"
+    return torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=fused or None)
+
+
+@dataclass
+class Budget:
+    """When to stop: after `minutes` of work or `steps`, whichever is first; survives a restart."""
+
+    minutes: float
+    steps: int
+    step: int = 0
+    spent: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return self.spent + time.monotonic() - self._since
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, max(self.seconds / (60 * self.minutes), self.step / self.steps))
+
+    @property
+    def done(self) -> bool:
+        return self.progress >= 1.0
+
+
+def train_step(
+    loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, rate: float
+) -> float:
+    """One backward pass and update; returns the loss. Gradients are clipped to norm 1."""
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the loss is {value}; lower the learning rate")
+    return value
+
+
+class Log:
+    """A CSV of the run, a line every `every` steps, and the same to the `echo` stream."""
+
+    def __init__(self, path: Path, model: nn.Module, device: torch.device, every: int = 10) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.every = path, every
+        self.peak = matmul_peak(device)
+        embeddings = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding))
+        self.matrix_parameters = sum(p.numel() for p in model.parameters()) - embeddings
+        self.losses: list[float] = []
+        self.tokens, self._since = 0, time.monotonic()
+
+    def add(self, stage: str, budget: Budget, loss: float, tokens: int, rate: float) -> str | None:
+        """Count a step; every so often write a line and return it.
+
+        share: 6 FLOP a token and matrix parameter (forward and backward), over the machine's
+        measured bfloat16 peak; attention and embeddings are left out, so it errs low.
+        """
+        self.tokens += tokens
+        self.losses.append(loss)
+        if budget.step % self.every:
+            return None
+        speed = self.tokens / (time.monotonic() - self._since)
+        row: dict[str, Any] = {
+            "stage": stage,
+            "step": budget.step,
+            "minutes": round(budget.seconds / 60, 2),
+            "loss": round(sum(self.losses) / len(self.losses), 4),
+            "tokens_per_s": round(speed),
+            "peak_share": round(6 * self.matrix_parameters * speed / self.peak, 3),
+            "rate": f"{rate:.2e}",
+        }
+        self._write(row)
+        self.tokens, self._since = 0, time.monotonic()
+        self.losses.clear()
+        return "  ".join(f"{key} {value}" for key, value in row.items())
+
+    def _write(self, row: dict[str, Any]) -> None:
+        fresh = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def save_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, budget: Budget
+) -> None:
+    """Everything needed to go on, complete before it takes its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".partial")
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": budget.step,
+        "seconds": budget.seconds,
+    }
+    torch.save(state, scratch)
+    with scratch.open("rb") as file:
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def load_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, budget: Budget
+) -> bool:
+    """Go on from `path` if it is there; says whether it was."""
+    if not path.is_file():
+        return False
+    state = torch.load(path, map_location=next(model.parameters()).device, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    budget.step, budget.spent = state["step"], state["seconds"]
+    return True
+
+
+class Averager:
+    """An exponential moving average of the weights, which generalises better than the last ones.
+
+    Source: Polyak & Juditsky 1992; Izmailov et al. 2018, arXiv:1803.05407.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.995) -> None:
+        self.decay = decay
+        self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        for name, parameter in model.named_parameters():
+            self.average[name].lerp_(parameter.detach(), 1 - self.decay)
+
+    @torch.no_grad()
+    def copy_to(self, model: nn.Module) -> None:
+        for name, parameter in model.named_parameters():
+            parameter.copy_(self.average[name])

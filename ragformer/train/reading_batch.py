@@ -1,0 +1,131 @@
+"""Examples to tensors: prompts laid out, answers as places to point at or tokens to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ragformer.answer.reading import (
+    SEGMENT_ANSWER,
+    Reading,
+    Tokenized,
+    make_reading,
+    make_source,
+    tokenize,
+)
+from ragformer.text.overlap import Rarity, question_stems
+from ragformer.text.tokenizer import EOS, NO_ANSWER, PAD, QUOTE, Tokenizer
+from ragformer.train.reading_data import Example
+
+MAX_ANSWER_TOKENS = 48
+IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example as numbers. `first` is where <answer> stands; from there on each input has a
+    target: a place p of the prompt as vocab_size + p, or a token id."""
+
+    reading: Reading
+    first: int
+    previous: list[int]
+    targets: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows padded to T tokens and A answer inputs (answer_BA indexes into T)."""
+
+    ids_BT: Tensor
+    positions_BT: Tensor
+    segments_BT: Tensor
+    blocks_BT: Tensor
+    answer_block_B: Tensor
+    copyable_BT: Tensor
+    answer_BA: Tensor
+    previous_BA: Tensor
+    targets_BA: Tensor
+
+    @property
+    def n_tokens(self) -> int:
+        return int((self.blocks_BT >= 0).sum())
+
+
+class Collator:
+    """Makes rows and batches with one tokenizer, remembering recent passages."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.rarity = Rarity(tokenizer)
+        self._tokenize = lru_cache(maxsize=20_000)(self._tokenize_fresh)
+
+    def _tokenize_fresh(self, text: str) -> Tokenized:
+        return tokenize(text, self.tokenizer)
+
+    def row(self, example: Example) -> Row | None:
+        """The example laid out, or None where its answer does not fall on tokens."""
+        stems = question_stems(example.question, self.rarity)
+        sources = [
+            make_source(line, text, stems, self.tokenizer, self._tokenize(text))
+            for line, text in example.passages
+        ]
+        reading = make_reading(example.question, sources, self.tokenizer)
+        first = len(reading.ids) - 1
+        if example.response:
+            return self._writing_row(reading, first, example.response)
+        if example.answer is None:
+            return Row(reading, first, [-1], [NO_ANSWER])
+        index, start, end = example.answer
+        copied = [
+            at
+            for at, place in enumerate(reading.places)
+            if place and place[0] == index and place[2] > start and place[1] < end
+        ]
+        if not copied:
+            return None
+        copied = copied[:MAX_ANSWER_TOKENS]
+        targets = [self.tokenizer.vocab_size + at for at in copied]
+        return self._extend(reading, first, [reading.ids[at] for at in copied], copied, [*targets, QUOTE])
+
+    def _writing_row(self, reading: Reading, first: int, response: str) -> Row:
+        ids = self.tokenizer.encode(" " + response)[:MAX_ANSWER_TOKENS]
+        return self._extend(reading, first, ids, [-1] * len(ids), [*ids, EOS])
+
+    def _extend(
+        self, reading: Reading, first: int, ids: list[int], previous: list[int], targets: list[int]
+    ) -> Row:
+        start = reading.answer_position + 1
+        reading.ids.extend(ids)
+        reading.positions.extend(range(start, start + len(ids)))
+        reading.segments.extend([SEGMENT_ANSWER] * len(ids))
+        reading.blocks.extend([reading.blocks[-1]] * len(ids))
+        reading.places.extend([None] * len(ids))
+        return Row(reading, first, [-1, *previous], targets)
+
+    def batch(self, rows: Sequence[Row], device: torch.device) -> Batch:
+        readings = [row.reading for row in rows]
+        inputs = [list(range(row.first, len(row.reading.ids))) for row in rows]
+        copyable = [[place is not None for place in r.places] for r in readings]
+        return Batch(
+            _padded([r.ids for r in readings], PAD, device),
+            _padded([r.positions for r in readings], 0, device),
+            _padded([r.segments for r in readings], 0, device),
+            _padded([r.blocks for r in readings], -1, device),
+            torch.tensor([r.blocks[-1] for r in readings], device=device),
+            _padded(copyable, 0, device).bool(),
+            _padded(inputs, 0, device),
+            _padded([row.previous for row in rows], -1, device),
+            _padded([row.targets for row in rows], IGNORE, device),
+        )
+
+
+def _padded(rows: Sequence[Sequence[int]], fill: int, device: torch.device) -> Tensor:
+    out = np.full((len(rows), max(len(row) for row in rows)), fill, dtype=np.int64)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return torch.from_numpy(out).to(device)

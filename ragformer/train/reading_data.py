@@ -1,0 +1,212 @@
+"""Questions to answer from passages, as the decoder's training examples.
+
+Given: `qa` rows, with other contexts of the same file as distractors, and `instruct` rows.
+Made: sentences of plain text turned into questions by leaving out a name or a number
+(Lewis et al. 2019, arXiv:1906.04980, section 3, noisy cloze; Ram et al. 2021, arXiv:2101.00438).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ragformer.text.sentences import sentence_spans
+from ragformer.train.data import jsonl_files, read_jsonl
+
+# Share of examples a source gives; one not named here gives none.
+WEIGHTS = {
+    "qa/squad-train-part": 30.0,
+    "qa/own-documents": 24.0,
+    "qa/fairytaleqa": 6.0,
+    "qa/unanswerable-mined": 6.0,
+    "qa/qamr": 6.0,
+    "qa/qasrl-gs": 3.0,
+    "qa/bioasq": 3.0,
+    "qa/contrast-sets": 4.0,
+    "qa/covid-qa": 2.0,
+    "qa/selqa": 2.0,
+    "qa/tat-qa": 3.0,
+    "qa/wikitablequestions": 3.0,
+    "qa/conditionalqa": 2.0,
+    "qa/narrativeqa-part": 2.0,
+    "instruct/grounded-answers": 2.0,
+    "instruct/pubmedqa-long": 1.0,
+    "instruct/scitldr": 1.0,
+}
+LONGEST_ANSWER = 160
+"""Characters: a longer answer span trains nobody to answer shortly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What to answer from which passages.
+
+    answer: (passage, start, end) to copy, or None. response: free text to write, or "". With
+    neither, the right answer is that there is none.
+    """
+
+    question: str
+    passages: tuple[tuple[str, str], ...]
+    answer: tuple[int, int, int] | None = None
+    response: str = ""
+
+
+class Source:
+    """The usable rows of one file; `example` draws one of them."""
+
+    def __init__(self, name: str, rows: list[dict[str, Any]], characters: int) -> None:
+        self.name, self.rows, self.characters = name, rows, characters
+
+    def example(self, rng: random.Random) -> Example:
+        index = rng.randrange(len(self.rows))
+        row = self.rows[index]
+        line = row.get("title", "") if rng.random() < 0.7 else ""
+        if "response" in row:
+            text = row["context"][: self.characters]
+            return Example(row["instruction"], ((line, text),), response=row["response"])
+        span = first_span(row)
+        if span is None:
+            text, _ = window(row["context"], 0, 1, self.characters, rng)
+            return Example(row["question"], ((line, text),))
+        text, shift = window(row["context"], *span, self.characters, rng)
+        forbidden = row["context"][span[0] : span[1]].lower()
+        others = self._distractors(index, forbidden, rng)
+        if others and rng.random() < 0.12:
+            return Example(row["question"], tuple(others))
+        passages = [(line, text), *others]
+        rng.shuffle(passages)
+        gold = passages.index((line, text))
+        return Example(row["question"], tuple(passages), (gold, span[0] - shift, span[1] - shift))
+
+    def _distractors(self, index: int, forbidden: str, rng: random.Random) -> list[tuple[str, str]]:
+        """None to two other contexts without the answer, near in the file more often than not."""
+        wanted = rng.choices([0, 1, 2], [55, 30, 15])[0]
+        found: list[tuple[str, str]] = []
+        for _ in range(4 * wanted):
+            near = index + rng.randint(-40, 40) if rng.random() < 0.6 else rng.randrange(1 << 30)
+            row = self.rows[near % len(self.rows)]
+            if len(found) == wanted or row["context"] == self.rows[index]["context"]:
+                continue
+            text, _ = window(row["context"], 0, 1, self.characters * 2 // 3, rng)
+            if forbidden not in text.lower() and all(text != other for _, other in found):
+                found.append((row.get("title", ""), text))
+        return found
+
+
+def first_span(row: dict[str, Any]) -> tuple[int, int] | None:
+    """Start and end of the row's first literal answer, None for an unanswerable row."""
+    for answer in row["answers"] if row["answerable"] else []:
+        if answer["start"] >= 0 and 0 < len(answer["text"]) <= LONGEST_ANSWER:
+            return answer["start"], answer["start"] + len(answer["text"])
+    return None
+
+
+def window(
+    text: str, start: int, end: int, size: int, rng: random.Random
+) -> tuple[str, int]:
+    """About `size` characters of `text` around start..end, cut at spaces; and where they begin."""
+    if len(text) <= size:
+        return text, 0
+    low = max(0, end - size)
+    left = rng.randint(low, max(low, min(start, len(text) - size)))
+    if left > 0:
+        space = text.rfind(" ", 0, min(left, start) + 1)
+        left = space + 1
+    right = min(len(text), max(left + size, end))
+    if right < len(text):
+        space = text.find(" ", right)
+        right = len(text) if space < 0 or space > right + 40 else space
+    return text[left:right], left
+
+
+def load_sources(data: Path, characters: int) -> list[Source]:
+    """Every file of WEIGHTS under `data`, rows that teach nothing left out."""
+    sources = []
+    for name in WEIGHTS:
+        folder, stem = name.split("/")
+        for path in [p for p in jsonl_files(data / folder) if p.name.split(".")[0] == stem]:
+            rows = [row for row in read_jsonl(path) if _teaches(row)]
+            sources.append(Source(name, rows, characters))
+    return [source for source in sources if source.rows]
+
+
+def _teaches(row: dict[str, Any]) -> bool:
+    if "response" in row:
+        return len(row["response"]) <= 300
+    return not row["answerable"] or first_span(row) is not None
+
+
+_NAME = r"(?:[A-Z][\w'’-]+(?: (?:of|the|and|de) (?=[A-Z])| (?=[A-Z]))?)+"
+_CANDIDATE = re.compile(rf"\b(?:\d[\d,.]*\d|\d|{_NAME})\b")
+
+
+def cloze_example(
+    title: str, text: str, rng: random.Random, keep_sentence: float = 0.6
+) -> Example | None:
+    """A question made from one sentence of `text` by leaving out a name or number.
+
+    The sentence stays in the passage with probability keep_sentence, its words thinned in the
+    question; otherwise it is taken out and the answer must stand in another sentence too.
+    """
+    spans = sentence_spans(text)
+    if len(spans) < 3:
+        return None
+    start, end = rng.choice(spans)
+    sentence = text[start:end]
+    found = [m for m in _CANDIDATE.finditer(sentence) if m.start() > 0 or m.group()[0].isdigit()]
+    if not found or not 40 <= len(sentence) <= 300:
+        return None
+    match = rng.choice(found)
+    words = (sentence[: match.start()] + sentence[match.end() :]).split()
+    words = [word for word in words if rng.random() > 0.3]
+    if len(words) < 3:
+        return None
+    question = f"{_wh(match.group(), rng)} {' '.join(words)}".rstrip(".") + "?"
+    if rng.random() < keep_sentence:
+        answer = (0, start + match.start(), start + match.end())
+        return Example(question, ((title, text),), answer)
+    rest = text[:start] + text[end:]
+    place = rest.find(match.group())
+    if place < 0:
+        return Example(question, ((title, rest),)) if rng.random() < 0.1 else None
+    return Example(question, ((title, rest),), (0, place, place + len(match.group())))
+
+
+def _wh(answer: str, rng: random.Random) -> str:
+    if re.fullmatch(r"1[5-9]\d\d|20\d\d", answer):
+        return rng.choice(["When", "In what year", "What year"])
+    if answer[0].isdigit():
+        return rng.choice(["How many", "How much", "What number"])
+    return rng.choice(["Who", "What", "Which", "Where", "What is the name"])
+
+
+def text_passages(
+    folder: Path, characters: int, rng: random.Random
+) -> Iterator[tuple[str, str]]:
+    """(title, text) passages of about `characters`, for ever, the files in turn."""
+    readers = [_file_passages(path, characters) for path in jsonl_files(folder)]
+    while True:
+        yield next(rng.choice(readers))
+
+
+def _file_passages(path: Path, characters: int) -> Iterator[tuple[str, str]]:
+    while True:
+        for document in read_jsonl(path):
+            for section in document["sections"]:
+                yield from _packed(document["title"], section["text"].split("\n\n"), characters)
+
+
+def _packed(title: str, paragraphs: Sequence[str], characters: int) -> Iterator[tuple[str, str]]:
+    """Paragraphs joined up to `characters`; longer ones are cut, scraps under 300 left out."""
+    kept = ""
+    for paragraph in paragraphs:
+        kept = f"{kept}\n{paragraph}" if kept else paragraph
+        if len(kept) >= characters:
+            yield title, kept[:characters]
+            kept = ""
+    if len(kept) >= 300:
+        yield title, kept

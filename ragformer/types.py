@@ -1,0 +1,207 @@
+"""The values that cross layers: frozen, slotted, checked once when made.
+
+Offsets are code points in `Page.text`, half open. Pages count from 1. Boxes are PDF points with
+the origin at the top left of the page as displayed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+PageStatus = Literal["text", "ocr", "empty", "failed"]
+FileStatus = Literal["added", "unchanged", "replaced", "failed", "removed"]
+AbstainReason = Literal["empty_collection", "no_passage", "low_confidence", "unread_pages"]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word on a page: its characters in `Page.text` and the box around them."""
+
+    start: int
+    end: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def box(self) -> Box:
+        return (self.x0, self.y0, self.x1, self.y1)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One physical page as read. `reason` says why when `status` is "failed"."""
+
+    number: int
+    label: str
+    text: str
+    words: tuple[Word, ...] = ()
+    status: PageStatus = "text"
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ValueError(f"a page number starts at 1, not {self.number}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Characters start..end (half open, never empty) of one page's text."""
+
+    page: int
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if self.page < 1 or self.start < 0 or self.end <= self.start:
+            raise ValueError(f"not a span: page {self.page}, characters {self.start} to {self.end}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutlineItem:
+    """A heading of the document's own table of contents: level from 0, page from 1."""
+
+    level: int
+    title: str
+    page: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of body text to search for: `text` is its spans' texts joined by "\\n"."""
+
+    ordinal: int
+    heading_path: tuple[str, ...]
+    text: str
+    spans: tuple[Span, ...]
+    n_tokens: int
+
+    def __post_init__(self) -> None:
+        if not self.spans:
+            raise ValueError("a chunk stands somewhere: it needs at least one span")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A PDF by content: `id` is the sha256 of its bytes, `paths` where those bytes were seen."""
+
+    id: str
+    title: str
+    paths: tuple[Path, ...]
+    n_pages: int
+    added_at: datetime
+    status_counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    language: str = ""
+    unread_pages: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return self.paths[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A retrieved chunk. `score`: higher is better; `found_by` holds each way's own score."""
+
+    chunk_id: int
+    document: Document
+    heading_path: tuple[str, ...]
+    text: str
+    spans: tuple[Span, ...]
+    score: float
+    found_by: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a generator reads: mark i stands for `passages[i - 1]`."""
+
+    question: str
+    passages: tuple[Passage, ...]
+    ids: tuple[int, ...] = ()
+    n_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to choose the next token; temperature 0 is greedy and ignores seed."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
+            raise ValueError(f"not a way to sample: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A mark resolved to characters of a page; `verified`: the store's text re-reads as `quote`."""
+
+    mark: int
+    document_id: str
+    path: Path
+    page: int
+    page_label: str
+    span: Span
+    quote: str
+    boxes: tuple[Box, ...]
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of every question: a cited answer, or a refusal with its reason."""
+
+    question: str
+    text: str
+    citations: tuple[Citation, ...]
+    passages: tuple[Passage, ...]
+    confidence: float
+    abstained: bool
+    reason: AbstainReason | None
+    backend: str
+    model: str
+    usage: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What indexing did with one path; `unread_pages` have no text we could get."""
+
+    path: Path
+    document_id: str | None
+    status: FileStatus
+    reason: str = ""
+    pages: int = 0
+    unread_pages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step of indexing: counts so far, and the file just finished if any."""
+
+    files_done: int
+    files_total: int
+    pages_done: int
+    chunks_embedded: int
+    outcome: FileOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of an indexing run: every file accounted for."""
+
+    files: tuple[FileOutcome, ...]
+    pages_read: int
+    chunks_embedded: int
+    seconds: float

@@ -1,0 +1,65 @@
+"""The searched store is as big as asked for and as hard as a real one; every stage is timed."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from ragformer.bench import query
+from ragformer.errors import InputError
+from ragformer.retrieve.embed import load_encoder
+from ragformer.store.store import Store
+
+
+def test_each_stage_and_the_whole_are_told(reading_file, encoder_folder):
+    result = query.run(reading_file, chunks=60, limit=3, encoder=encoder_folder)
+    assert result["suite"] == "query"
+    assert (result["chunks"], result["n"]) == (60, 3)
+    times = result["milliseconds"]
+    assert set(times) == {"embed", "words", "vectors", "fuse", "all"}
+    assert all(0 < told["p50"] <= told["p95"] for told in times.values())
+    assert times["all"]["p95"] >= max(told["p50"] for told in times.values())
+    assert json.loads(json.dumps(result)) == result
+    with pytest.raises(InputError, match="0 chunks"):
+        query.run(reading_file, chunks=0, encoder=encoder_folder)
+
+
+def test_the_stages_of_one_search_sum_to_the_whole(encoder_folder, tmp_path):
+    encoder = load_encoder(encoder_folder)
+    with Store.open(tmp_path, create=True) as store:
+        query.fill(store, encoder, ["an otter swims", "a falcon dives"], 7, seed=0)
+        index = query.VectorIndex.build(*store.vectors(encoder.id))
+        times = query.time_search(store, index, encoder, "who dives?")
+    assert sum(times.values()) - times["all"] == pytest.approx(times["all"])
+
+
+def test_the_store_holds_that_many_chunks_with_unit_vectors(encoder_folder, tmp_path):
+    encoder = load_encoder(encoder_folder)
+    with Store.open(tmp_path, create=True) as store:
+        query.fill(store, encoder, ["an otter swims", "a falcon dives"], 1203, seed=0)
+        ids_N, vectors_ND = store.vectors(encoder.id)
+        assert len(ids_N) == len(store.chunk_ids()) == 1203
+        assert len(store.documents()) == 3
+    np.testing.assert_allclose(np.linalg.norm(vectors_ND, axis=1), 1, rtol=1e-5)
+
+
+def test_copies_change_some_words_and_keep_their_number():
+    texts = ["one two three four five six seven eight nine ten", "alpha beta"]
+    copies = list(islice(query.changed_copies(texts, seed=1), 200))
+    assert copies == list(islice(query.changed_copies(texts, seed=1), 200))
+    assert copies != list(islice(query.changed_copies(texts, seed=2), 200))
+    every_word = set(" ".join(texts).split())
+    for copy, text in zip(copies, texts * 100, strict=True):
+        assert len(copy.split()) == len(text.split())
+        assert set(copy.split()) <= every_word
+    kept = np.mean(
+        [
+            a == b
+            for c, t in zip(copies, texts * 100, strict=True)
+            for a, b in zip(c.split(), t.split(), strict=True)
+        ]
+    )
+    assert 1 - query.CHANGED <= kept < 1
