@@ -73,13 +73,14 @@ def find_files(paths: Iterable[Path]) -> Found:
 
 
 def _walk(root: Path, entered: set[tuple[int, int]]) -> Iterator[tuple[Path, FileOutcome | None]]:
-    folders, linked = [root], []
+    folders: list[Path] = [root]
+    linked: list[Path] = []
     while folders or linked:
         # Links come last, so that a file is known by its real folder where both lead to it.
         folder = folders.pop() if folders else linked.pop()
         try:
             stat = folder.stat()
-            names = sorted(os.listdir(folder), reverse=True)
+            entries = sorted(folder.iterdir(), reverse=True)
         except OSError as error:
             reason = f"the folder cannot be opened: {error.strerror}"
             yield folder, FileOutcome(folder, None, "failed", reason)
@@ -87,7 +88,7 @@ def _walk(root: Path, entered: set[tuple[int, int]]) -> Iterator[tuple[Path, Fil
         if (stat.st_dev, stat.st_ino) in entered:
             continue
         entered.add((stat.st_dev, stat.st_ino))
-        for path in (folder / name for name in names if not name.startswith(".")):
+        for path in (entry for entry in entries if not entry.name.startswith(".")):
             # os.path says False where Path raises: a name too long, a loop of links.
             if os.path.isdir(path):  # noqa: PTH112
                 (linked if path.is_symlink() else folders).append(path)

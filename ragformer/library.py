@@ -9,6 +9,7 @@ What needs torch is imported where it is used, so that listing and showing start
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -173,6 +174,8 @@ class Library:
         workers = workers or self.settings.workers or min(_USUAL_WORKERS, os.cpu_count() or 1)
         options = Options(prune, reembed, rechunk, workers, passwords)
         self.close()
+        with contextlib.suppress(OSError):  # Store.open says in full what cannot be made
+            self.settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store = Store.open(self.folder, create=True)
         return self._forgetting(index_files(self._store, self.encoder, found, options))
 
@@ -206,12 +209,12 @@ class Library:
             return []
         done = ["made the word tables anew"]
         with self.store.indexing():
+            repair_words(self.store)  # first: removing a document takes its words out of them
             for key in broken_documents(self.store):
                 document = self.store.find(key)
                 self.store.remove_document(key)
                 names = ", ".join(map(str, document.paths)) if document else key[:12]
                 done.append(f"removed {names or key[:12]}: it was not whole; index it again")
-            repair_words(self.store)
             try:
                 check_encoder(self.store, self.encoder.id)
             except EncoderMismatchError:
@@ -247,9 +250,9 @@ class Library:
         from ragformer.answer.answer import answer_question
 
         question = check_question(question)
-        scope = self._scope(within)
-        passages = self._retrieve(question, k, scope, within)
-        unread = [(d, d.unread_pages) for d in scope if d.unread_pages]
+        documents = self._scope(within)
+        passages = self._retrieve(question, k, documents, within)
+        unread = tuple((d, d.unread_pages) for d in documents if d.unread_pages)
         threshold = self.settings.threshold
         return answer_question(question, passages, self.store, self.reader, threshold, unread)
 

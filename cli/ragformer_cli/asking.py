@@ -68,7 +68,6 @@ def ask(
 
     \b
     Examples:
-      ragformer ask "How long is the warranty?"
       ragformer ask "What is the deposit?" lease.pdf --json
       ragformer ask --batch questions.txt --json > answers.jsonl
     """
@@ -77,8 +76,7 @@ def ask(
 
     load_settings(backend=backend)
     if batch is not None and question is not None:
-        # With --batch there is no QUESTION: what stands in its place is the first path.
-        question, paths = None, (Path(question), *paths)
+        paths = (Path(question), *paths)  # there is no QUESTION: its place holds a path
     with open_library(collection) as library:
         scope = _scope(library, paths, within)
         if batch is not None:

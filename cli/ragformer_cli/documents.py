@@ -13,6 +13,7 @@ from ragformer_cli.terminal import (
     collection_option,
     follow,
     json_option,
+    safe,
     say,
     say_json,
     short_path,
@@ -62,15 +63,8 @@ def index(
         raise click.UsageError("Missing argument 'PATH...'.")
     passwords = [] if password is None else [_password(password)]
     with open_library(collection) as library:
-        steps = library.index(
-            paths,
-            prune=prune,
-            reembed=reembed,
-            rechunk=rechunk,
-            workers=workers,
-            passwords=passwords,
-        )
-        report = follow(steps)
+        flags = {"prune": prune, "reembed": reembed, "rechunk": rechunk}
+        report = follow(library.index(paths, **flags, workers=workers, passwords=passwords))
     if as_json:
         say_json(forms.report_form(report))
     else:
@@ -213,7 +207,8 @@ def _show_page(document: Document, page: Page, as_json: bool) -> None:
 @click.argument("name", metavar="DOC")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @collection_option
-def rm(name: str, yes: bool, collection: str | None) -> None:
+@click.pass_context
+def rm(context: click.Context, name: str, yes: bool, collection: str | None) -> None:
     """Remove a document from a collection, with all that was made from it.
 
     Its words, its vectors and the chats drawn from it go; the file itself stays where it is.
@@ -233,8 +228,10 @@ def rm(name: str, yes: bool, collection: str | None) -> None:
                 raise
             return
         where = ", ".join(short_path(path) for path in document.paths)
-        if not yes:
-            click.confirm(f"Remove {document.title} ({where}) from the collection?", abort=True)
+        asked = f"Remove {document.title} ({where}) from the collection?"
+        if not (yes or click.confirm(safe(asked, sys.stderr), err=True)):
+            warn("nothing was removed")
+            context.exit(1)
         library.remove(document.id)
     say(f"removed {where}")
 

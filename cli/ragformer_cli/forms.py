@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         Page,
         Passage,
         Report,
-        Span,
     )
 
 Form = dict[str, Any]
@@ -101,7 +100,7 @@ def page_form(document: Document, page: Page) -> Form:
         "reason": page.reason,
         "text": page.text,
         "words": [
-            {"start": word.start, "end": word.end, "box": list(word.box)} for word in page.words
+            {"start": word.start, "end": word.end, "box": _rounded(word.box)} for word in page.words
         ],
     }
 
@@ -111,9 +110,9 @@ def hit_forms(store: Store, passages: Sequence[Passage]) -> list[Form]:
 
 
 def _hit_form(store: Store, rank: int, passage: Passage) -> Form:
-    numbers = dict.fromkeys(span.page for span in passage.spans)
-    pages = {number: store.page(passage.document.id, number) for number in numbers}
-    first = pages[passage.spans[0].page]
+    from ragformer.answer.cite import passage_boxes
+
+    first = store.page(passage.document.id, passage.spans[0].page)
     return {
         "rank": rank,
         "score": round(passage.score, 6),
@@ -125,9 +124,7 @@ def _hit_form(store: Store, rank: int, passage: Passage) -> Form:
         "text": passage.text,
         "spans": [{"page": s.page, "start": s.start, "end": s.end} for s in passage.spans],
         "boxes": [
-            {"page": span.page, "box": list(box)}
-            for span in passage.spans
-            for box in line_boxes(pages[span.page], span)
+            {"page": page, "box": _rounded(box)} for page, box in passage_boxes(store, passage)
         ],
     }
 
@@ -158,7 +155,7 @@ def _citation_form(citation: Citation) -> Form:
         "start": citation.span.start,
         "end": citation.span.end,
         "quote": citation.quote,
-        "boxes": [{"page": citation.page, "box": list(box)} for box in citation.boxes],
+        "boxes": [{"page": citation.page, "box": _rounded(box)} for box in citation.boxes],
         "verified": citation.verified,
     }
 
@@ -175,15 +172,6 @@ def collection_form(info: CollectionInfo) -> Form:
     }
 
 
-def line_boxes(page: Page, span: Span) -> list[Box]:
-    """One box a line around the words of a span, in reading order."""
-    boxes: list[Box] = []
-    for word in page.words:
-        if word.start >= span.end or word.end <= span.start:
-            continue
-        x0, y0, x1, y1 = word.box
-        if boxes and y0 < (boxes[-1][1] + boxes[-1][3]) / 2 < y1 and x0 >= boxes[-1][0]:
-            last = boxes.pop()
-            x0, y0, x1, y1 = last[0], min(last[1], y0), max(last[2], x1), max(last[3], y1)
-        boxes.append((x0, y0, x1, y1))
-    return boxes
+def _rounded(box: Box) -> list[float]:
+    """To a hundredth of a point: finer is noise of the number format."""
+    return [round(value, 2) for value in box]

@@ -45,14 +45,13 @@ for _module in (documents, asking, system, train, measure):
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code; if stdout is closed, click leaves with 1."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A path or a PDF may hold what the terminal's encoding lacks: show it escaped.
             stream.reconfigure(errors="backslashreplace")
     try:
         code = main.main(arguments, prog_name="ragformer", standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
@@ -60,10 +59,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         warn("ragformer: interrupted; what was finished is kept")
         return 130
-    except BrokenPipeError:
-        # The reader went away. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except RagformerError as error:
         return _fail(str(error))
     except Exception as error:

@@ -13,7 +13,7 @@ import click
 
 from ragformer_cli.terminal import say
 
-RECIPES = ("tokenizer", "encoder", "decoder")
+RECIPES = ("tokenizer", "encoder", "decoder", "confidence")
 
 
 class _Recipes(click.Group):
@@ -60,14 +60,10 @@ def recipe_command(name: str) -> click.Command:
 
 
 def _option(field: dataclasses.Field[Any], kind: Any) -> click.Option:
-    required = field.default is dataclasses.MISSING
-    return click.Option(
-        [f"--{field.name.replace('_', '-')}"],
-        type=_click_type(kind),
-        required=required,
-        default=None if required else field.default,
-        show_default=not required,
-    )
+    name, click_type = f"--{field.name.replace('_', '-')}", _click_type(kind)
+    if field.default is dataclasses.MISSING:
+        return click.Option([name], type=click_type, required=True)
+    return click.Option([name], type=click_type, default=field.default, show_default=True)
 
 
 def _click_type(kind: Any) -> click.ParamType[Any] | type:

@@ -12,7 +12,7 @@ passage read before need not be read again (Ratner et al. 2023, arXiv:2212.10947
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,8 +70,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A passage to read: its context line (title, headings) and its text, both tokenized."""
+    """A passage to read, the index-th of those given: its context line (title, headings) and its
+    text, both tokenized."""
 
+    index: int
     line: Tokenized
     text: Tokenized
     overlap: Overlap
@@ -82,14 +84,11 @@ class Source:
 
 
 def make_source(
-    line: str, text: str, stems: dict[str, float], tokenizer: Tokenizer, ready: Tokenized | None
+    index: int, line: str, text: str, stems: dict[str, float], cut: Callable[[str], Tokenized]
 ) -> Source:
-    """Tokenize one passage, or take its tokens as `ready`, and compare it with the question."""
-    return Source(
-        tokenize(line, tokenizer) if line else Tokenized((), ()),
-        ready or tokenize(text, tokenizer),
-        overlap(stems, text),
-    )
+    """Tokenize one passage with `cut` and compare it with the stems of the question."""
+    tokens = cut(line) if line else Tokenized((), ())
+    return Source(index, tokens, cut(text), overlap(stems, text))
 
 
 def make_reading(question: str, sources: Sequence[Source], tokenizer: Tokenizer) -> Reading:
@@ -98,8 +97,8 @@ def make_reading(question: str, sources: Sequence[Source], tokenizer: Tokenizer)
     _add_question(reading, question, sources, tokenizer)
     start = len(reading.ids)
     best = max((s[2] for source in sources for s in source.overlap.sentences), default=0.0)
-    for index, source in enumerate(sources):
-        _add_passage(reading, index, source, start, best)
+    for block, source in enumerate(sources, start=1):
+        _add_passage(reading, block, source, start, best)
     end = max(reading.positions) + 1
     _add(reading, [ANSWER], [end], [SEGMENT_ANSWER], len(sources) + 1, [None])
     return reading
@@ -128,23 +127,24 @@ def _add_question(
     found = frozenset[str]().union(*(source.overlap.found for source in sources))
     levels = _token_levels(
         tokens.spans,
-        [(a, b, SEGMENT_QUESTION_FOUND - SEGMENT_QUESTION) for a, b in words_found(question, found)],
+        [
+            (a, b, SEGMENT_QUESTION_FOUND - SEGMENT_QUESTION)
+            for a, b in words_found(question, found)
+        ],
     )
     ids = [QUESTION, *tokens.ids][: MAX_QUESTION_TOKENS + 1]
     segments = [SEGMENT_QUESTION, *(SEGMENT_QUESTION + level for level in levels)][: len(ids)]
     _add(reading, ids, range(len(ids)), segments, 0, [None] * len(ids))
 
 
-def _add_passage(
-    reading: Reading, index: int, source: Source, start: int, best: float
-) -> None:
+def _add_passage(reading: Reading, block: int, source: Source, start: int, best: float) -> None:
     line = source.line.ids[:MAX_CONTEXT_LINE_TOKENS]
-    head = [PASSAGE, mark_id(index + 1), *line, PASSAGE]
+    head = [PASSAGE, mark_id(source.index + 1), *line, PASSAGE]
     ids = [*head, *source.text.ids]
     segments = [SEGMENT_OTHER] * len(head) + passage_segments(source, best)
     places: list[Place | None] = [None] * len(head)
-    places += [(index, span[0], span[1]) for span in source.text.spans]
-    _add(reading, ids, range(start, start + len(ids)), segments, index + 1, places)
+    places += [(source.index, span[0], span[1]) for span in source.text.spans]
+    _add(reading, ids, range(start, start + len(ids)), segments, block, places)
 
 
 def passage_segments(source: Source, best: float) -> list[int]:

@@ -62,7 +62,13 @@ def rank_cases(
     path: Path, corpus: Path | None, limit: int | None, seed: int, encoder: Encoder
 ) -> tuple[Sequence[CorpusItem], list[Ranked]]:
     """The corpus, and both rankings of every sampled question over it."""
-    found = read_retrieval(path, corpus)
+    return rank_set(read_retrieval(path, corpus), limit, seed, encoder)
+
+
+def rank_set(
+    found: RetrievalSet, limit: int | None, seed: int, encoder: Encoder
+) -> tuple[Sequence[CorpusItem], list[Ranked]]:
+    """As `rank_cases`, for a set that has been read."""
     cases = sample(found.cases, limit, seed)
     with (
         TemporaryDirectory(prefix="ragformer-eval-") as folder,

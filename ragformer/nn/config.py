@@ -25,6 +25,7 @@ class TransformerConfig:
     mlp: "swiglu" (Shazeer 2020, arXiv:2002.05202) or "gelu".
     qk_norm: normalise queries and keys a head (Dehghani et al. 2023, arXiv:2302.05442).
     n_segments: rows of an extra input embedding (segments, match features); 0 means none.
+    logit_scale: multiplies the logits; a tied embedding with large entries needs it below 1.
     d_pointer: width of the pointer head over the prompt; 0 means none.
     """
 
@@ -49,6 +50,7 @@ class TransformerConfig:
     bias: bool = False
     n_segments: int = 0
     tie_embeddings: bool = True
+    logit_scale: float = 1.0
     d_pointer: int = 0
 
     def __post_init__(self) -> None:

@@ -106,17 +106,23 @@ def _is_boundary(data: bytes, offset: int) -> bool:
     return offset == len(data) or data[offset] & 0xC0 != 0x80
 
 
-def sentencepiece_bytes(pieces: Sequence[str], is_text: Sequence[bool]) -> dict[int, bytes]:
-    """Token id to bytes for a sentencepiece vocabulary: U+2581 is a space, <0xNN> one byte.
+class CitedQuote:
+    """A grammar for a citation: one whole allowed range of a passage, then that passage's mark.
 
-    is_text: False for control and unknown pieces, which write nothing.
+    marks: the mark token of each passage, in order; no other mark can be written, and none before
+    the quote is complete. Each state is a new value.
     """
-    found = {}
-    for token, (piece, text) in enumerate(zip(pieces, is_text, strict=True)):
-        if not text:
-            continue
-        if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-            found[token] = bytes([int(piece[3:5], 16)])
-        else:
-            found[token] = piece.replace("\u2581", " ").encode()
-    return found
+
+    def __init__(self, walk: PassageWalk, marks: Sequence[int], done: bool = False) -> None:
+        self.walk, self.marks, self.done = walk, marks, done
+
+    def allowed(self) -> set[int]:
+        ending = {self.marks[place.passage] for place in self.walk.complete()}
+        return self.walk.allowed() | ending
+
+    def advance(self, token: int) -> CitedQuote:
+        if token not in self.allowed():
+            raise ValueError(f"token {token} is no part of a citation here")
+        if token in self.marks:
+            return CitedQuote(self.walk, self.marks, done=True)
+        return CitedQuote(self.walk.advance(token), self.marks)

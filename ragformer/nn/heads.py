@@ -46,7 +46,7 @@ class SentenceEncoder(nn.Module):
 
     def token_logits(self, hidden_BTD: Tensor) -> Tensor:
         """Logits over the vocabulary [B, T, V] by the input embedding, for masked training."""
-        return F.linear(hidden_BTD, self.transformer.embed.weight)
+        return F.linear(hidden_BTD, self.transformer.embed.weight) * self.config.logit_scale
 
 
 class Decoder(nn.Module):
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
     def token_logits(self, hidden_BTD: Tensor) -> Tensor:
         """Logits over the vocabulary [B, T, V]."""
         weight = self.transformer.embed.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(hidden_BTD, weight)
+        return F.linear(hidden_BTD, weight) * self.config.logit_scale
 
     def place_logits(
         self, hidden_BTD: Tensor, prompt_BSD: Tensor, previous_BT: Tensor | None = None
@@ -85,19 +85,19 @@ class Decoder(nn.Module):
         after it gets the learned bonus.
         """
         q_BTP, k_BSP = self.pointer_q(hidden_BTD), self.pointer_k(prompt_BSD)
-        logits_BTS = q_BTP @ k_BSP.transpose(1, 2) / self.config.d_pointer**0.5
+        logits_BTS: Tensor = q_BTP @ k_BSP.transpose(1, 2) / self.config.d_pointer**0.5
         if previous_BT is None:
             return logits_BTS
         places_S = torch.arange(prompt_BSD.shape[1], device=prompt_BSD.device)
         follows_BTS = (previous_BT[..., None] >= 0) & (places_S == previous_BT[..., None] + 1)
-        return logits_BTS + self.pointer_next * follows_BTS
+        followed_BTS: Tensor = logits_BTS + self.pointer_next * follows_BTS
+        return followed_BTS
 
 
 def new_encoder(config: TransformerConfig, surprisal: list[float], seed: int) -> SentenceEncoder:
     """A fresh encoder whose token weights start as the tokenizer's own rarity."""
     model = SentenceEncoder(config)
-    generator = torch.Generator().manual_seed(seed)
-    init_weights(model.transformer, config.n_layers, generator)
+    init_weights(model.transformer, torch.Generator().manual_seed(seed))
     rarity_V = torch.tensor(surprisal).clamp(min=1.0)
     with torch.no_grad():
         model.token_weight.weight.copy_((rarity_V / rarity_V.mean()).log()[:, None])
@@ -107,7 +107,7 @@ def new_encoder(config: TransformerConfig, surprisal: list[float], seed: int) ->
 def new_decoder(config: TransformerConfig, seed: int) -> Decoder:
     """A fresh decoder; the bonus for copying on starts clear but not certain."""
     model = Decoder(config)
-    init_weights(model, config.n_layers, torch.Generator().manual_seed(seed))
+    init_weights(model, torch.Generator().manual_seed(seed))
     if config.d_pointer:
         with torch.no_grad():
             model.pointer_next.fill_(4.0)

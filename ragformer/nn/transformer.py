@@ -6,8 +6,6 @@ F d_ff, V vocabulary. A mask is bool [B, T, S], True where query t may look at k
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -125,7 +123,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention where the config has it, and the MLP, each with a residual."""
+    """Self-attention, cross-attention if the config has it, and the MLP, each with a residual."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -230,15 +228,18 @@ def continue_causal_mask(T: int, offset: int, device: torch.device) -> Tensor:
 
 
 def padding_mask(keep_BT: Tensor) -> Tensor:
-    """[B, T, T]: every token may look at every kept token; a padded one at itself, to stay finite."""
+    """[B, T, T]: all look at every kept token; a padded one also at itself, to stay finite."""
     T = keep_BT.shape[1]
     return keep_BT[:, None, :] | torch.eye(T, dtype=torch.bool, device=keep_BT.device)
 
 
-def init_weights(model: nn.Module, n_layers: int, generator: torch.Generator) -> None:
-    """Normal(0, 0.02) weights, zero biases, residual outputs scaled by 1/sqrt(2 layers).
+def init_weights(model: nn.Module, generator: torch.Generator, embed_std: float = 0.3) -> None:
+    """Normal(0, 0.02) weights, zero biases, and residual outputs that start at zero.
 
-    Source: Radford et al. 2019 (GPT-2), section 2.3. Deterministic in the generator.
+    So a fresh model is its embeddings and nothing else, and every block grows from there
+    (Goyal et al. 2017, arXiv:1706.02677, section 5.1). embed_std well above 0.02 keeps the token
+    itself louder than the first, unlearned things the blocks say about it. Deterministic in the
+    generator.
     """
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
@@ -246,6 +247,6 @@ def init_weights(model: nn.Module, n_layers: int, generator: torch.Generator) ->
                 nn.init.zeros_(parameter)
             continue
         residual = name.endswith(("attn.o.weight", "cross.o.weight", "mlp.down.weight"))
-        std = 0.02 / math.sqrt(2 * n_layers) if residual else 0.02
+        std = 0.0 if residual else embed_std if name.endswith("embed.weight") else 0.02
         with torch.no_grad():
             parameter.normal_(0.0, std, generator=generator)

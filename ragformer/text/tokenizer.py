@@ -103,6 +103,17 @@ class Tokenizer:
         """`encode` for each of many texts."""
         return [self.encode(text) for text in texts]
 
+    def token_bytes(self) -> dict[int, bytes]:
+        """The UTF-8 bytes each token writes; control symbols are left out."""
+        model = self._model
+        found = {}
+        for i in range(self.vocab_size):
+            if model.is_byte(i):
+                found[i] = bytes([int(model.id_to_piece(i)[3:5], 16)])
+            elif not model.is_control(i) and not model.is_unknown(i):
+                found[i] = model.id_to_piece(i).replace(SPACE_SYMBOL, " ").encode()
+        return found
+
     @cached_property
     def surprisal(self) -> list[float]:
         """-log p of each piece under the unigram model, in nats; 0 for symbols and bytes.

@@ -31,6 +31,7 @@ from ragformer.train.loop import (
     load_state,
     make_optimizer,
     pick_device,
+    prefetched,
     save_state,
     train_step,
 )
@@ -83,7 +84,7 @@ def main(config: Config) -> Iterator[str]:
     load_state(state, model, optimizer, budget)
     average = Averager(model, 0.998)
     log = Log(config.work / "decoder.csv", model, device)
-    step = _stage(config, model, tokenizer, random.Random(config.seed + budget.step), device)
+    step = _stage(config, model, tokenizer, config.seed + budget.step, device)
     while not budget.done:
         rate = learning_rate(budget.progress, config.peak_rate)
         with bf16(device):
@@ -112,6 +113,7 @@ def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
         d_ff=config.d_model * 11 // 4,
         max_seq_len=1024,
         qk_norm=True,
+        logit_scale=config.d_model**-0.5,
         n_segments=N_SEGMENTS,
         d_pointer=config.d_model,
     )
@@ -121,20 +123,22 @@ Step = Callable[[], tuple[Tensor, int]]
 
 
 def _stage(
-    config: Config, model: Decoder, tokenizer: Tokenizer, rng: random.Random, device: torch.device
+    config: Config, model: Decoder, tokenizer: Tokenizer, seed: int, device: torch.device
 ) -> Step:
     """A function that draws the stage's next batch and gives its loss and token count."""
-    collator = Collator(tokenizer)
-    passages = text_passages(config.data / "text", config.characters, rng)
+    # Reading batches are made in a thread: what it draws from, nobody else may.
+    rng, reading_rng = random.Random(seed), random.Random(seed + 1)
+    passages = text_passages(config.data / "text", config.characters, reading_rng)
     if config.stage == "pretrain":
-        examples = _cloze_examples(passages, rng)
+        examples = _cloze_examples(passages, reading_rng)
     else:
-        examples = _question_examples(config, rng, passages)
-    batches = _batches(examples, collator, config.batch, device)
+        examples = _question_examples(config, reading_rng, passages)
+    batches = prefetched(_batches(examples, Collator(tokenizer), config.batch, device))
+    writing = text_passages(config.data / "text", config.characters, random.Random(seed + 2))
 
     def step() -> tuple[Tensor, int]:
         if config.stage == "pretrain" and rng.random() < config.writing_share:
-            return _writing_loss(config, model, tokenizer, passages, device)
+            return _writing_loss(config, model, tokenizer, writing, device)
         batch = next(batches)
         return reading_loss(model, batch), batch.n_tokens
 
@@ -206,7 +210,7 @@ def _writing_loss(
     device: torch.device,
 ) -> tuple[Tensor, int]:
     """Next-token cross-entropy on plain text, causal."""
-    rows = []
+    rows: list[list[int]] = []
     while len(rows) < config.batch:
         ids = tokenizer.encode(model_line(next(passages)[1]))
         if len(ids) > config.writing_tokens:

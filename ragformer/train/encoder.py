@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import SentenceEncoder, new_encoder
-from ragformer.text.tokenizer import CONTROL_SYMBOLS, EOS, MASK, PAD, Tokenizer
+from ragformer.text.tokenizer import MASK, PAD, Tokenizer
 from ragformer.train.loop import (
     Averager,
     Budget,
@@ -47,8 +47,8 @@ class Config:
     n_layers: int = 3
     max_tokens: int = 128
     batch: int = 192
-    peak_rate: float = 1.5e-3
-    masked_minutes: float = 6.0
+    peak_rate: float = 1e-3
+    masked_minutes: float = 3.0
     masked_steps: int = 100_000
     minutes: float = 40.0
     steps: int = 100_000
@@ -69,7 +69,7 @@ def main(config: Config) -> Iterator[str]:
     )
     yield "\n".join(f"{source.name}: {len(source.queries)} pairs" for source in sources)
     log = Log(config.work / "encoder.csv", model, device)
-    yield from _masked_stage(config, model, sources, log, device)
+    yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, device)
     yield from _contrastive_stage(config, model, sources, log, device)
     (config.out / "config.json").write_text(_config_json(config, model), encoding="utf-8")
     save_weights(model, config.out, torch.bfloat16)
@@ -87,6 +87,7 @@ def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
         max_seq_len=512,
         causal=False,
         qk_norm=True,
+        logit_scale=config.d_model**-0.5,
     )
 
 
@@ -104,10 +105,26 @@ def pad(rows: list[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(ids).to(device), torch.from_numpy(keep).to(device)
 
 
+class _Masked(nn.Module):
+    """The encoder with a bias for every piece, which starts as its frequency: without it the first
+    thing the token states learn is that frequency, all of them the same."""
+
+    def __init__(self, encoder: SentenceEncoder, surprisal: list[float]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.bias = nn.Parameter(-torch.tensor([value or 15.0 for value in surprisal]))
+
+
 def _masked_stage(
-    config: Config, model: SentenceEncoder, sources: list[Pairs], log: Log, device: torch.device
+    config: Config,
+    encoder: SentenceEncoder,
+    surprisal: list[float],
+    sources: list[Pairs],
+    log: Log,
+    device: torch.device,
 ) -> Iterator[str]:
     """Predict hidden tokens of passages (Devlin et al. 2018, arXiv:1810.04805, section 3.1)."""
+    model = _Masked(encoder, surprisal).to(device)
     optimizer = make_optimizer(model, config.peak_rate, 0.05)
     budget = Budget(config.masked_minutes, config.masked_steps)
     state = config.work / "masked.pt"
@@ -119,10 +136,9 @@ def _masked_stage(
         masked_BT = (torch.rand(ids_BT.shape, device=device) < 0.2) & keep_BT
         rate = learning_rate(budget.progress, config.peak_rate)
         with bf16(device):
-            hidden_BTD = model.hidden(ids_BT.masked_fill(masked_BT, MASK), keep_BT)
-            loss = F.cross_entropy(
-                model.token_logits(hidden_BTD[masked_BT]).float(), ids_BT[masked_BT]
-            )
+            hidden_BTD = encoder.hidden(ids_BT.masked_fill(masked_BT, MASK), keep_BT)
+            logits_MV = encoder.token_logits(hidden_BTD[masked_BT]).float() + model.bias
+            loss = F.cross_entropy(logits_MV, ids_BT[masked_BT])
         value = train_step(loss, model, optimizer, rate)
         budget.step += 1
         if line := log.add("masked", budget, value, int(keep_BT.sum()), rate):
@@ -152,7 +168,7 @@ class _Contrastive(nn.Module):
     def __init__(self, encoder: SentenceEncoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.log_scale = nn.Parameter(torch.tensor(3.0))
+        self.log_scale = nn.Parameter(torch.tensor(30.0).log())
 
 
 def _contrastive_stage(

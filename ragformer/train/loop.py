@@ -6,14 +6,18 @@ import csv
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def pick_device() -> torch.device:
@@ -27,18 +31,17 @@ def bf16(device: torch.device) -> Iterator[None]:
         yield
 
 
-def matmul_peak(device: torch.device, size: int = 2048, seconds: float = 0.5) -> float:
-    """Measured FLOP/s of a bfloat16 square matrix product: what this machine can do at best."""
+def matmul_peak(device: torch.device, size: int = 2048, times: int = 12) -> float:
+    """FLOP/s of the quickest of some bfloat16 square matrix products: what this machine can do."""
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
-    for _ in range(3):
-        a @ a
-    _synchronize(device)
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
+    best = math.inf
+    for _ in range(times):
+        _synchronize(device)
+        start = time.perf_counter()
         a @ a
         _synchronize(device)
-        count += 1
-    return count * 2 * size**3 / (time.perf_counter() - start)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
 
 
 def _synchronize(device: torch.device) -> None:
@@ -97,7 +100,7 @@ def train_step(
     loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, rate: float
 ) -> float:
     """One backward pass and update; returns the loss. Gradients are clipped to norm 1."""
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -184,6 +187,16 @@ def load_state(
     optimizer.load_state_dict(state["optimizer"])
     budget.step, budget.spent = state["step"], state["seconds"]
     return True
+
+
+def prefetched(items: Iterator[T], depth: int = 4) -> Iterator[T]:
+    """The same items, made in a thread a few ahead: data is prepared while matrices multiply."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        waiting = deque(worker.submit(next, items) for _ in range(depth))
+        while True:
+            item = waiting.popleft().result()
+            waiting.append(worker.submit(next, items))
+            yield item
 
 
 class Averager:

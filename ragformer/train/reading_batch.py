@@ -71,8 +71,8 @@ class Collator:
         """The example laid out, or None where its answer does not fall on tokens."""
         stems = question_stems(example.question, self.rarity)
         sources = [
-            make_source(line, text, stems, self.tokenizer, self._tokenize(text))
-            for line, text in example.passages
+            make_source(index, line, text, stems, self._tokenize)
+            for index, (line, text) in enumerate(example.passages)
         ]
         reading = make_reading(example.question, sources, self.tokenizer)
         first = len(reading.ids) - 1
@@ -90,7 +90,9 @@ class Collator:
             return None
         copied = copied[:MAX_ANSWER_TOKENS]
         targets = [self.tokenizer.vocab_size + at for at in copied]
-        return self._extend(reading, first, [reading.ids[at] for at in copied], copied, [*targets, QUOTE])
+        return self._extend(
+            reading, first, [reading.ids[at] for at in copied], copied, [*targets, QUOTE]
+        )
 
     def _writing_row(self, reading: Reading, first: int, response: str) -> Row:
         ids = self.tokenizer.encode(" " + response)[:MAX_ANSWER_TOKENS]

@@ -105,9 +105,7 @@ def first_span(row: dict[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def window(
-    text: str, start: int, end: int, size: int, rng: random.Random
-) -> tuple[str, int]:
+def window(text: str, start: int, end: int, size: int, rng: random.Random) -> tuple[str, int]:
     """About `size` characters of `text` around start..end, cut at spaces; and where they begin."""
     if len(text) <= size:
         return text, 0
@@ -184,9 +182,7 @@ def _wh(answer: str, rng: random.Random) -> str:
     return rng.choice(["Who", "What", "Which", "Where", "What is the name"])
 
 
-def text_passages(
-    folder: Path, characters: int, rng: random.Random
-) -> Iterator[tuple[str, str]]:
+def text_passages(folder: Path, characters: int, rng: random.Random) -> Iterator[tuple[str, str]]:
     """(title, text) passages of about `characters`, for ever, the files in turn."""
     readers = [_file_passages(path, characters) for path in jsonl_files(folder)]
     while True:

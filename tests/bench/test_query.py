@@ -14,8 +14,8 @@ from ragformer.retrieve.embed import load_encoder
 from ragformer.store.store import Store
 
 
-def test_each_stage_and_the_whole_are_told(reading_file, encoder_folder):
-    result = query.run(reading_file, chunks=60, limit=3, encoder=encoder_folder)
+def test_each_stage_and_the_whole_are_told(reading_file, tiny_models):
+    result = query.run(reading_file, chunks=60, limit=3, encoder=tiny_models / "encoder")
     assert result["suite"] == "query"
     assert (result["chunks"], result["n"]) == (60, 3)
     times = result["milliseconds"]
@@ -24,11 +24,11 @@ def test_each_stage_and_the_whole_are_told(reading_file, encoder_folder):
     assert times["all"]["p95"] >= max(told["p50"] for told in times.values())
     assert json.loads(json.dumps(result)) == result
     with pytest.raises(InputError, match="0 chunks"):
-        query.run(reading_file, chunks=0, encoder=encoder_folder)
+        query.run(reading_file, chunks=0, encoder=tiny_models / "encoder")
 
 
-def test_the_stages_of_one_search_sum_to_the_whole(encoder_folder, tmp_path):
-    encoder = load_encoder(encoder_folder)
+def test_the_stages_of_one_search_sum_to_the_whole(tiny_models, tmp_path):
+    encoder = load_encoder(tiny_models / "encoder")
     with Store.open(tmp_path, create=True) as store:
         query.fill(store, encoder, ["an otter swims", "a falcon dives"], 7, seed=0)
         index = query.VectorIndex.build(*store.vectors(encoder.id))
@@ -36,8 +36,8 @@ def test_the_stages_of_one_search_sum_to_the_whole(encoder_folder, tmp_path):
     assert sum(times.values()) - times["all"] == pytest.approx(times["all"])
 
 
-def test_the_store_holds_that_many_chunks_with_unit_vectors(encoder_folder, tmp_path):
-    encoder = load_encoder(encoder_folder)
+def test_the_store_holds_that_many_chunks_with_unit_vectors(tiny_models, tmp_path):
+    encoder = load_encoder(tiny_models / "encoder")
     with Store.open(tmp_path, create=True) as store:
         query.fill(store, encoder, ["an otter swims", "a falcon dives"], 1203, seed=0)
         ids_N, vectors_ND = store.vectors(encoder.id)

@@ -40,12 +40,12 @@ def reading_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_every_way_finds_is_measured_side_by_side(reading_file, encoder_folder):
-    result = retrieval.run(reading_file, encoder=encoder_folder)
+def test_what_every_way_finds_is_measured_side_by_side(reading_file, tiny_models):
+    result = retrieval.run(reading_file, encoder=tiny_models / "encoder")
     assert set(result["metrics"]) == {f"{way}/{name}" for way in WAYS for name in NAMES}
     assert result["suite"] == "retrieval"
     assert result["n"] == len(ANIMALS)
-    assert result["models"] == {"encoder": load_encoder(encoder_folder).id}
+    assert result["models"] == {"encoder": load_encoder(tiny_models / "encoder").id}
     for metric in result["metrics"].values():
         assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
     for way in WAYS:
@@ -56,15 +56,17 @@ def test_what_every_way_finds_is_measured_side_by_side(reading_file, encoder_fol
     assert json.loads(json.dumps(result)) == result
 
 
-def test_a_sample_is_searched_for_in_the_whole_corpus(reading_file, encoder_folder):
-    items, ranked = retrieval.rank_cases(reading_file, None, 3, 1, load_encoder(encoder_folder))
+def test_a_sample_is_searched_for_in_the_whole_corpus(reading_file, tiny_models):
+    items, ranked = retrieval.rank_cases(
+        reading_file, None, 3, 1, load_encoder(tiny_models / "encoder")
+    )
     assert len(items) == len(ANIMALS)
     assert len(ranked) == 3
     assert all(len(one.rankings["vectors"]) == len(ANIMALS) for one in ranked)
 
 
-def test_fused_is_the_products_own_ranking(reading_file, encoder_folder, tmp_path):
-    encoder = load_encoder(encoder_folder)
+def test_fused_is_the_products_own_ranking(reading_file, tiny_models, tmp_path):
+    encoder = load_encoder(tiny_models / "encoder")
     items, ranked = retrieval.rank_cases(reading_file, None, None, 0, encoder)
     with Store.open(tmp_path / "store", create=True) as store:
         retrieval.fill(store, items, encoder)
@@ -77,20 +79,20 @@ def test_fused_is_the_products_own_ranking(reading_file, encoder_folder, tmp_pat
 
 
 def test_an_item_without_text_is_found_by_its_title_and_an_empty_one_left_out(
-    encoder_folder, tmp_path
+    tiny_models, tmp_path
 ):
     items = [CorpusItem("a", "", "  "), CorpusItem("b", "Walrus", ""), CorpusItem("c", "", "Seal")]
     with Store.open(tmp_path, create=True) as store:
-        kept = retrieval.fill(store, items, load_encoder(encoder_folder))
+        kept = retrieval.fill(store, items, load_encoder(tiny_models / "encoder"))
         assert [item.id for item in kept] == ["b", "c"]
         assert [chunk.text for chunk in store.chunks("corpus")] == ["Walrus", "Seal"]
 
 
-def test_the_ends_of_the_sweep_are_words_and_vectors_alone(reading_file, encoder_folder):
-    table = retrieval.sweep_weights(reading_file, encoder=encoder_folder)
+def test_the_ends_of_the_sweep_are_words_and_vectors_alone(reading_file, tiny_models):
+    table = retrieval.sweep_weights(reading_file, encoder=tiny_models / "encoder")
     assert len(table) == 21
     by_weight = dict(table)
-    result = retrieval.run(reading_file, encoder=encoder_folder)["metrics"]
+    result = retrieval.run(reading_file, encoder=tiny_models / "encoder")["metrics"]
     assert by_weight[0.0]["recall@1"] == result["vectors/recall@1"]["value"]
     assert by_weight[1.0]["recall@1"] == result["words/recall@1"]["value"]
     ndcg = [metrics["ndcg@10"] for _, metrics in table]

@@ -1,0 +1,130 @@
+"""From characters of a passage to a place on a page, checked against the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ragformer.store.store import Store
+from ragformer.text.sentences import sentence_spans
+from ragformer.types import Box, Citation, Page, Passage, Span
+
+LONGEST_QUOTE = 600
+"""Characters. A longer sentence (a table without line ends, say) is quoted around the answer."""
+
+
+def part_spans(passage: Passage) -> list[tuple[int, int, Span]]:
+    """Where each span of the passage stands in its text: start, end, span."""
+    parts, start = [], 0
+    for span in passage.spans:
+        end = start + span.end - span.start
+        parts.append((start, end, span))
+        start = end + 1  # the "\n" that joins them
+    return parts
+
+
+def quote_range(passage: Passage, start: int, end: int) -> tuple[int, int]:
+    """The characters of the passage to quote for an answer at start..end.
+
+    The sentences the answer touches, kept within the span it starts in: a quote never crosses a
+    page, nor anything left out between two spans.
+    """
+    low, high = next((a, b) for a, b, _ in reversed(part_spans(passage)) if a <= start)
+    touched = [
+        (a, b)
+        for a, b in sentence_spans(passage.text)
+        if a < min(end, high) and b > start and b > low and a < high
+    ]
+    if not touched:
+        return max(start, low), max(start + 1, min(end, high))
+    first, last = max(low, touched[0][0]), min(high, touched[-1][1])
+    if last - first > LONGEST_QUOTE:
+        first, last = _around(passage.text, start, min(end, high), first, last)
+    return first, last
+
+
+def _around(text: str, start: int, end: int, low: int, high: int) -> tuple[int, int]:
+    """About LONGEST_QUOTE characters of low..high around start..end, cut at spaces."""
+    room = max(0, LONGEST_QUOTE - (end - start)) // 2
+    first, last = max(low, start - room), min(high, end + room)
+    if first > low:
+        space = text.find(" ", first, start)
+        first = first if space < 0 else space + 1
+    if last < high:
+        space = text.rfind(" ", end, last)
+        last = last if space < 0 else space
+    return first, last
+
+
+def place_of(passage: Passage, start: int, end: int) -> Span:
+    """The page characters of start..end of the passage, which lie in one of its spans."""
+    for low, high, span in part_spans(passage):
+        if low <= start < end <= high:
+            return Span(span.page, span.start + start - low, span.start + end - low)
+    raise ValueError(f"characters {start} to {end} do not lie in one span of the passage")
+
+
+def cite(store: Store, passage: Passage, mark: int, start: int, end: int) -> Citation:
+    """The citation of start..end of the passage, re-read from the store's page text."""
+    place = place_of(passage, start, end)
+    page = store.page(passage.document.id, place.page)
+    quote = passage.text[start:end]
+    return Citation(
+        mark=mark,
+        document_id=passage.document.id,
+        path=passage.document.path,
+        page=place.page,
+        page_label=page.label,
+        span=place,
+        quote=quote,
+        boxes=tuple(line_boxes(page, place.start, place.end)),
+        verified=page.text[place.start : place.end] == quote,
+    )
+
+
+def line_boxes(page: Page, start: int, end: int) -> list[Box]:
+    """One box a line around the words of the page that overlap start..end."""
+    boxes: list[Box] = []
+    for word in page.words:
+        if word.end <= start or word.start >= end:
+            continue
+        if boxes and _same_line(boxes[-1], word.box):
+            boxes[-1] = _union(boxes[-1], word.box)
+        else:
+            boxes.append(word.box)
+    return boxes
+
+
+def _same_line(a: Box, b: Box) -> bool:
+    """Whether b goes on to the right of a at the same height."""
+    overlap = min(a[3], b[3]) - max(a[1], b[1])
+    return overlap > 0.5 * min(a[3] - a[1], b[3] - b[1]) and b[0] >= a[0]
+
+
+def _union(a: Box, b: Box) -> Box:
+    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+
+
+def passage_boxes(store: Store, passage: Passage) -> list[tuple[int, Box]]:
+    """Page and box of every line of the passage."""
+    found: list[tuple[int, Box]] = []
+    pages: dict[int, Page] = {}
+    for span in passage.spans:
+        if span.page not in pages:
+            pages[span.page] = store.page(passage.document.id, span.page)
+        found += [(span.page, box) for box in line_boxes(pages[span.page], span.start, span.end)]
+    return found
+
+
+def unread_sentence(unread: Sequence[tuple[str, Sequence[int], int]]) -> str:
+    """Name what could not be read: (file name, its pages without text, all its pages) each."""
+    parts = [
+        f"{len(pages)} of {total} pages of {name} have no text"
+        if total > 1
+        else f"the page of {name} has no text"
+        for name, pages, total in unread
+        if pages
+    ]
+    if not parts:
+        return ""
+    shown = parts[:3] + ([f"and {len(parts) - 3} more files are like that"] if parts[3:] else [])
+    return "Not searched: " + "; ".join(shown) + "."

@@ -1,0 +1,62 @@
+"""How sure an answer is: one probability out of what reading and retrieval say."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ragformer.errors import WeightsError
+from ragformer.text.overlap import Overlap
+
+FEATURES = ("margin", "likelihood", "coverage")
+
+
+def features(margin: float, likelihood: float, coverage: float) -> tuple[float, ...]:
+    """What the confidence is made of, in the order of FEATURES.
+
+    margin: nats between the best answer and none, clipped to -10..10. likelihood: of the best
+    answer, in nats, at least -10. coverage: the share of the question's rare words that its
+    passage holds, 0 to 1.
+    """
+    return (max(-10.0, min(10.0, margin)), max(-10.0, likelihood), coverage)
+
+
+def question_coverage(stems: dict[str, float], passage: Overlap) -> float:
+    """The share, by rarity, of the question's words that stand in the passage."""
+    total = sum(stems.values())
+    return sum(stems[root] for root in passage.found) / total if total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """A logistic regression over FEATURES, and the probability below which we decline."""
+
+    bias: float
+    weights: tuple[float, ...]
+    threshold: float
+
+    def __call__(self, values: tuple[float, ...]) -> float:
+        """Probability, 0 to 1, that the answer is right."""
+        score = self.bias + sum(w * v for w, v in zip(self.weights, values, strict=True))
+        return 1 / (1 + math.exp(-max(-50.0, min(50.0, score))))
+
+    def to_json(self) -> str:
+        values = {
+            "bias": self.bias,
+            "weights": dict(zip(FEATURES, self.weights, strict=True)),
+            "threshold": self.threshold,
+        }
+        return json.dumps(values, indent=2) + "\n"
+
+
+def load_confidence(folder: Path) -> Confidence:
+    """The confidence.json beside a decoder's weights."""
+    path = folder / "confidence.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        weights = tuple(float(values["weights"][name]) for name in FEATURES)
+        return Confidence(float(values["bias"]), weights, float(values["threshold"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is missing or damaged: {error}") from error

@@ -1,0 +1,289 @@
+"""Our decoder as a reader: question and passages in, the likeliest answers with their places out.
+
+Decoding is greedy or beamed generation under a mask. At the first step the decoder may point at
+any passage token or write <no_answer>; after a copied token it may copy the next one or write
+<quote>, which ends the answer. Nothing else can be generated, so an answer is always a run of one
+passage's characters.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ragformer.answer.confidence import Confidence, load_confidence
+from ragformer.answer.reading import (
+    MAX_QUESTION_TOKENS,
+    SEGMENT_ANSWER,
+    Reading,
+    Source,
+    Tokenized,
+    block_mask,
+    make_reading,
+    make_source,
+    tokenize,
+)
+from ragformer.config import model_folder
+from ragformer.errors import WeightsError
+from ragformer.nn.cache import KVCache
+from ragformer.nn.checkpoint import load_weights, weights_id
+from ragformer.nn.config import TransformerConfig, read_config
+from ragformer.nn.constrain import CitedQuote, PassageWalk, Range, Vocabulary
+from ragformer.nn.generate import generate
+from ragformer.nn.heads import Decoder
+from ragformer.text.overlap import Rarity, question_stems
+from ragformer.text.tokenizer import NO_ANSWER, QUOTE, Tokenizer, mark_id
+from ragformer.types import Sampling
+
+MAX_ANSWER_TOKENS = 40
+MAX_QUOTE_TOKENS = 700
+MAX_PROMPT_TOKENS = 4096
+BEAMS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An answer: characters start..end of passage `passage` (from 0), and its log-likelihood."""
+
+    passage: int
+    start: int
+    end: int
+    log_likelihood: float
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What reading found. candidates: best first, at least one unless there was nothing to copy.
+
+    no_answer: log-likelihood of there being no answer. n_passages: how many were read (whole ones
+    only; those that did not fit were left out from the end).
+    """
+
+    candidates: tuple[Candidate, ...]
+    no_answer: float
+    n_passages: int
+    n_tokens: int
+
+    @property
+    def margin(self) -> float:
+        """How much likelier the best answer is than none, in nats; -inf without a candidate."""
+        if not self.candidates:
+            return float("-inf")
+        return self.candidates[0].log_likelihood - self.no_answer
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPrompt:
+    """A prompt that has been read: its layout, the passages that fit, cache and hidden states."""
+
+    reading: Reading
+    sources: tuple[Source, ...]
+    cache: KVCache
+    hidden_1SD: Tensor
+
+
+class Reader:
+    """A loaded decoder that answers from passages. `id` names its weights."""
+
+    def __init__(
+        self,
+        model: Decoder,
+        tokenizer: Tokenizer,
+        identity: str,
+        confidence: Confidence | None = None,
+    ) -> None:
+        self.confidence = confidence
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.id = identity
+        self.rarity = Rarity(tokenizer)
+        self.vocabulary = Vocabulary(tokenizer.token_bytes())
+        self.device = next(model.parameters()).device
+
+    def sources(self, question: str, passages: Sequence[tuple[str, str]]) -> list[Source]:
+        """The passages (context line, text) tokenized and compared, as many of the first as fit.
+
+        A passage is whole or left out: one longer than the decoder's positions is left out, and
+        so is everything from where the prompt would grow past 4,096 tokens.
+        """
+        stems = question_stems(question, self.rarity)
+        room = MAX_PROMPT_TOKENS - MAX_QUESTION_TOKENS - 2
+        longest = self.model.config.max_seq_len - MAX_QUESTION_TOKENS - MAX_ANSWER_TOKENS - 2
+        kept = []
+        for index, (line, text) in enumerate(passages):
+            source = make_source(index, line, text, stems, self._cut)
+            if source.n_tokens > longest:
+                continue
+            room -= source.n_tokens
+            if room < 0:
+                break
+            kept.append(source)
+        return kept
+
+    def _cut(self, text: str) -> Tokenized:
+        return tokenize(text, self.tokenizer)
+
+    def read(self, question: str, passages: Sequence[tuple[str, str]]) -> Read:
+        """The likeliest answers to `question` in `passages`, each (context line, text)."""
+        return self.find(self.open(question, passages))
+
+    @torch.inference_mode()
+    def open(self, question: str, passages: Sequence[tuple[str, str]]) -> OpenPrompt:
+        """Prefill: read the question and as many whole passages as fit into a cache."""
+        sources = self.sources(question, passages)
+        reading = make_reading(question, sources, self.tokenizer)
+        room = MAX_ANSWER_TOKENS + MAX_QUOTE_TOKENS
+        cache = KVCache(self.model.config, 1, len(reading.ids) + room, device=self.device)
+        prompt_1SD = self._prefill(reading, cache)
+        return OpenPrompt(reading, tuple(sources), cache, prompt_1SD)
+
+    @torch.inference_mode()
+    def find(self, prompt: OpenPrompt) -> Read:
+        """The likeliest answers in an open prompt."""
+        reading, prompt_1SD = prompt.reading, prompt.hidden_1SD
+        places_S = self.model.place_logits(prompt_1SD[:, -1:], prompt_1SD)[0, 0].float()
+        copyable_S = torch.tensor([place is not None for place in reading.places])
+        none = self.model.token_logits(prompt_1SD[:, -1:])[0, 0, NO_ANSWER].float()
+        open_S = places_S.masked_fill(~copyable_S.to(self.device), -torch.inf)
+        first_S1 = torch.log_softmax(torch.cat([open_S, none[None]]), -1)
+        candidates = self._beams(reading, prompt.cache, prompt_1SD, first_S1[:-1])
+        return Read(tuple(candidates), float(first_S1[-1]), len(prompt.sources), len(reading.ids))
+
+    def write_quote(self, prompt: OpenPrompt, text: str, quote: Range) -> Iterator[str]:
+        """Write the characters quote.start..quote.end of the passage `text`, piece by piece, and
+        its mark, token for token under the mask of `CitedQuote`.
+
+        The pieces joined are the quote; the mark comes as the last piece, "[i]".
+        """
+        data = text.encode()
+        start, end = (len(text[:offset].encode()) for offset in (quote.start, quote.end))
+        passages = [b""] * quote.passage + [data]
+        walk = PassageWalk(passages, self.vocabulary, [Range(quote.passage, start, end)])
+        marks = [mark_id(i + 1) for i in range(quote.passage + 1)]
+        tokens = generate(
+            self.model,
+            prompt.cache.repeat(1),
+            QUOTE,
+            Sampling(max_new_tokens=MAX_QUOTE_TOKENS),
+            position=prompt.reading.answer_position + 1,
+            segment=SEGMENT_ANSWER,
+            mask=CitedQuote(walk, marks),
+        )
+        pieces = codecs.getincrementaldecoder("utf-8")()
+        for token in tokens:
+            if token in marks:
+                yield f"[{marks.index(token) + 1}]"
+            elif piece := pieces.decode(self.vocabulary.bytes_of[token]):
+                yield piece
+
+    def _prefill(self, reading: Reading, cache: KVCache) -> Tensor:
+        ids, positions, segments, blocks = (
+            torch.tensor([values], device=self.device)
+            for values in (reading.ids, reading.positions, reading.segments, reading.blocks)
+        )
+        hidden_1SD: Tensor = self.model.transformer(
+            ids,
+            positions_BT=positions,
+            segments_BT=segments,
+            mask_BTS=block_mask(blocks, blocks[:, -1]),
+            cache=cache,
+        )
+        return hidden_1SD
+
+    def _beams(
+        self, reading: Reading, cache: KVCache, prompt_1SD: Tensor, first_S: Tensor
+    ) -> list[Candidate]:
+        """Start at the likeliest places; at each step every beam may end, and goes on if it can.
+
+        A beam has one way to go on and one to end, so following it scores every answer that starts
+        there: the best answer over the chosen starts is exact.
+        """
+        n_beams = min(BEAMS, int(torch.isfinite(first_S).sum()))
+        if n_beams == 0:
+            return []
+        scores_B, places_B = first_S.topk(n_beams)
+        prompt_BSD = prompt_1SD.expand(n_beams, -1, -1)
+        cache = cache.repeat(n_beams)
+        starts, scores = places_B.tolist(), scores_B.clone()
+        found: list[Candidate] = []
+        for step in range(MAX_ANSWER_TOKENS):
+            going_B, ending_B = self._step(reading, cache, prompt_BSD, places_B, step)
+            ended = (scores + ending_B).tolist()
+            for beam, start in enumerate(starts):
+                if (candidate := _candidate(reading, start, start + step, ended[beam])) is not None:
+                    found.append(candidate)
+            scores = scores + going_B
+            # Scores only fall: once all that go on are below the best that ended, it stays best.
+            if float(scores.max()) <= max(c.log_likelihood for c in found):
+                break
+            places_B = (places_B + 1).clamp(max=len(reading.ids) - 1)
+        return _best_of_each_start(found)
+
+    def _step(
+        self, reading: Reading, cache: KVCache, prompt_BSD: Tensor, places_B: Tensor, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities, for each beam at its place, of copying on and of ending there."""
+        ids = torch.tensor(reading.ids, device=self.device)
+        n = len(places_B)
+        position = reading.answer_position + 1 + step
+        hidden_B1D = self.model.transformer(
+            ids[places_B][:, None],
+            positions_BT=torch.full((n, 1), position, device=self.device),
+            segments_BT=torch.full((n, 1), SEGMENT_ANSWER, device=self.device),
+            cache=cache,
+        )
+        following_B = (places_B + 1).clamp(max=len(reading.ids) - 1)
+        following_B1D = prompt_BSD.gather(
+            1, following_B[:, None, None].expand(-1, -1, prompt_BSD.shape[-1])
+        )
+        bonus = self.model.pointer_next
+        on_B = self.model.place_logits(hidden_B1D, following_B1D)[:, 0, 0].float() + bonus
+        end_B = self.model.token_logits(hidden_B1D)[:, 0, QUOTE].float()
+        pairs = zip(places_B.tolist(), following_B.tolist(), strict=True)
+        open_B = torch.tensor([_joined(reading, a, b) for a, b in pairs], device=self.device)
+        on_B = on_B.masked_fill(~open_B, -torch.inf)
+        both_B2 = torch.log_softmax(torch.stack([on_B, end_B], dim=-1), dim=-1)
+        return both_B2[:, 0], both_B2[:, 1]
+
+
+def _joined(reading: Reading, place: int, following: int) -> bool:
+    """Whether `following` is the next token of the same passage."""
+    here, there = reading.places[place], reading.places[following]
+    return following > place and here is not None and there is not None and here[0] == there[0]
+
+
+def _candidate(reading: Reading, first: int, last: int, score: float) -> Candidate | None:
+    if last >= len(reading.places) or score == float("-inf"):
+        return None
+    start, end = reading.places[first], reading.places[last]
+    if start is None or end is None or start[0] != end[0]:
+        return None
+    return Candidate(start[0], start[1], end[2], score)
+
+
+def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:
+    """The likeliest candidate of every start, best first; ties: earlier passage and place."""
+    ordered = sorted(found, key=lambda c: (-c.log_likelihood, c.passage, c.start, c.end))
+    kept: dict[tuple[int, int], Candidate] = {}
+    for candidate in ordered:
+        kept.setdefault((candidate.passage, candidate.start), candidate)
+    return list(kept.values())
+
+
+def load_decoder(path: Path | None = None) -> Reader:
+    """The decoder in the folder `path`, or the one in the box; on the GPU where there is one."""
+    folder = model_folder("decoder", path)
+    config = read_config(folder / "config.json")
+    if config.get("kind") != "decoder":
+        raise WeightsError(f"{folder} holds a {config.get('kind')}, not a decoder")
+    model = Decoder(TransformerConfig.from_dict(config["transformer"]))
+    load_weights(model, folder)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    confidence = load_confidence(folder) if (folder / "confidence.json").exists() else None
+    tokenizer = Tokenizer(folder / "tokenizer.model")
+    return Reader(model.to(device), tokenizer, weights_id(folder), confidence)

@@ -1,0 +1,98 @@
+"""How fast does the decoder read a prompt, write tokens, and answer from eight passages?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ragformer.answer.reader import OpenPrompt, Read, Reader, load_decoder
+from ragformer.answer.reading import SEGMENT_ANSWER
+from ragformer.bench.machine import machine, median_of, synchronize
+from ragformer.errors import InputError
+from ragformer.eval.cases import ReadingCase, read_reading, sample
+from ragformer.nn.constrain import Range
+from ragformer.nn.generate import generate
+from ragformer.text.tokenizer import QUOTE
+from ragformer.types import Sampling
+
+PASSAGES = 8
+PASSAGE_CHARACTERS = 800  # about the 200 tokens of a chunk
+DECODE_STEPS = 64
+
+Passages = list[tuple[str, str]]
+
+
+def run(path: Path, limit: int = 20, seed: int = 0, decoder: Path | None = None) -> dict[str, Any]:
+    """Time `limit` questions of a reading file, each with its own context and seven others.
+
+    Each figure is the median over the questions; one row at a time, as for one user.
+    """
+    cases = sample(read_reading(path), limit, seed)
+    if not cases:
+        raise InputError(f"{path} holds no question; check the file")
+    reader = load_decoder(decoder)
+    prompts = [(case.question, eight_passages(cases, at)) for at, case in enumerate(cases)]
+    time_question(reader, *prompts[0])  # the first one warms every cache
+    times = [time_question(reader, *prompt) for prompt in prompts]
+    return {
+        "suite": "decode",
+        "machine": machine(),
+        "decoder": reader.id,
+        "parameters": sum(weight.numel() for weight in reader.model.parameters()),
+        "n": len(cases),
+        **{name: median_of([row[name] for row in times]) for name in times[0]},
+    }
+
+
+def eight_passages(cases: Sequence[ReadingCase], at: int) -> Passages:
+    """The first source of case `at` and of those behind it, in a circle, cut to a chunk's size."""
+    chosen = [cases[(at + step) % len(cases)].sources[0] for step in range(PASSAGES)]
+    return [(title, text[:PASSAGE_CHARACTERS]) for title, text in chosen]
+
+
+def time_question(reader: Reader, question: str, passages: Passages) -> dict[str, float]:
+    """Tokens of the prompt; tokens/s of prefill (cutting the text included) and of decoding; and
+    seconds from the question to the end of the quote."""
+    start = _now()
+    prompt = reader.open(question, passages)
+    opened = _now()
+    read = reader.find(prompt)
+    write_best(reader, prompt, read, passages)
+    answered = _now()
+    written = write_freely(reader, prompt)
+    return {
+        "prompt_tokens": float(read.n_tokens),
+        "prefill_tokens_per_second": read.n_tokens / (opened - start),
+        "answer_seconds": answered - start,
+        "decode_tokens_per_second": len(written) / (_now() - answered),
+    }
+
+
+def _now() -> float:
+    synchronize()
+    return time.perf_counter()
+
+
+def write_best(reader: Reader, prompt: OpenPrompt, read: Read, passages: Passages) -> str:
+    """The best answer and its mark, written as a quote is; "" if there was nothing to copy."""
+    if not read.candidates:
+        return ""
+    best = read.candidates[0]
+    text = passages[prompt.sources[best.passage].index][1]
+    return "".join(reader.write_quote(prompt, text, Range(best.passage, best.start, best.end)))
+
+
+def write_freely(reader: Reader, prompt: OpenPrompt) -> list[int]:
+    """DECODE_STEPS tokens behind the prompt, without a mask."""
+    return list(
+        generate(
+            reader.model,
+            prompt.cache.repeat(1),
+            QUOTE,
+            Sampling(max_new_tokens=DECODE_STEPS),
+            position=prompt.reading.answer_position + 1,
+            segment=SEGMENT_ANSWER,
+        )
+    )

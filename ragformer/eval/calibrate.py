@@ -1,0 +1,163 @@
+"""From which confidence on should an answer be shown?
+
+questions, each with the passages search finds -> features, right or not
+-> a logistic regression -> coverage, risk and refusal at every threshold -> one threshold
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from ragformer.answer.confidence import Confidence
+from ragformer.answer.reader import load_decoder
+from ragformer.errors import InputError
+from ragformer.eval.cases import CorpusItem, ReadingCase, read_reading, sample
+from ragformer.eval.metrics import Bools, Floats, risk_coverage
+from ragformer.eval.reading import read_cases
+from ragformer.eval.retrieval import fill
+from ragformer.retrieve.embed import Encoder, load_encoder
+from ragformer.retrieve.retrieve import fuse_rankings, rank
+from ragformer.store.store import Store
+from ragformer.store.vectors import VectorIndex
+
+
+def run(
+    path: Path,
+    limit: int | None = None,
+    seed: int = 0,
+    coverage: float = 0.8,
+    k: int = 8,
+    encoder: Path | None = None,
+    decoder: Path | None = None,
+) -> dict[str, Any]:
+    """Fit a decoder's confidence on a reading file, every question asked of all its contexts.
+
+    coverage: the share of the answerable that must still be answered. k: passages a question.
+    "confidence" in the result is what belongs into the decoder's confidence.json; an answer counts
+    as right when its sentence holds a gold and stands in the question's own context.
+    """
+    loaded, reader = load_encoder(encoder), load_decoder(decoder)
+    everything = read_reading(path)
+    cases = with_passages_found(sample(everything, limit, seed), everything, loaded, k)
+    rows = read_cases(cases, reader)
+    right_N = np.array([row.right for row in rows], dtype=np.bool_)
+    answerable_N = np.array([row.case.answerable for row in rows], dtype=np.bool_)
+    fitted = fit([row.features for row in rows], right_N)
+    confidence_N = np.array([fitted(row.features) for row in rows])
+    points = sweep(confidence_N, right_N, answerable_N)
+    chosen = choose(points, coverage)
+    return {
+        "suite": "calibrate",
+        "n": len(rows),
+        "confidence": asdict(dataclasses.replace(fitted, threshold=chosen.threshold)),
+        "chosen": asdict(chosen),
+        "table": [asdict(point) for point in thin(points)],
+        "models": {"encoder": loaded.id, "decoder": reader.id},
+    }
+
+
+def with_passages_found(
+    cases: Sequence[ReadingCase], everything: Sequence[ReadingCase], encoder: Encoder, k: int
+) -> list[ReadingCase]:
+    """The cases with the k passages search finds among all sources in place of their own."""
+    sources = list(dict.fromkeys(source for case in everything for source in case.sources))
+    corpus = [CorpusItem(str(n), title, text) for n, (title, text) in enumerate(sources)]
+    with (
+        TemporaryDirectory(prefix="ragformer-eval-") as folder,
+        Store.open(Path(folder), create=True) as store,
+    ):
+        items = fill(store, corpus, encoder)
+        ids_N, vectors_ND = store.vectors(encoder.id)
+        item_of = dict(zip(ids_N.tolist(), items, strict=True))
+        index = VectorIndex.build(ids_N, vectors_ND)
+        questions_QD = encoder.encode([case.question for case in cases])
+        found = []
+        for case, vector_D in zip(cases, questions_QD, strict=True):
+            hits = fuse_rankings(rank(store, index, vector_D, case.question), k)
+            passages = tuple((item_of[key].title, item_of[key].text) for key, _ in hits)
+            own = {case.sources[index] for index in case.gold_sources}
+            gold = tuple(place for place, passage in enumerate(passages) if passage in own)
+            found.append(dataclasses.replace(case, sources=passages, gold_sources=gold))
+    return found
+
+
+def fit(features: Sequence[tuple[float, ...]], right_N: Bools, ridge: float = 1.0) -> Confidence:
+    """The logistic regression most likely to give these rows, by Newton's method; threshold 0.5.
+
+    ridge: weight of the squared weights (not the bias), so that separable rows have an end.
+    """
+    rows_NF = np.column_stack([np.ones(len(right_N)), np.array(features)])
+    penalty_FF = ridge * np.diag([1e-6] + [1.0] * (rows_NF.shape[1] - 1))
+    weights_F = np.zeros(rows_NF.shape[1])
+    for _ in range(50):
+        p_N = 1 / (1 + np.exp(-np.clip(rows_NF @ weights_F, -50, 50)))
+        gradient_F = rows_NF.T @ (p_N - right_N) + penalty_FF @ weights_F
+        curve_FF = (rows_NF.T * (p_N * (1 - p_N))) @ rows_NF + penalty_FF
+        step_F = np.linalg.solve(curve_FF, gradient_F)
+        weights_F -= step_F
+        if np.abs(step_F).max() < 1e-9:
+            break
+    bias, *weights = weights_F.tolist()
+    return Confidence(bias, tuple(weights), 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a threshold does. coverage: share of the answerable answered. risk: share of all
+    answered that are wrong, an unanswerable one always being so. refusal: share of the
+    unanswerable refused; None when there are none."""
+
+    threshold: float
+    coverage: float
+    risk: float
+    refusal: float | None
+
+
+def sweep(confidence_N: Floats, right_N: Bools, answerable_N: Bools) -> list[Point]:
+    """A point for each distinct confidence, the highest first.
+
+    right_N: whether the answer would be right; never where answerable_N is False. Raises
+    InputError when no row is answerable.
+    """
+    if not answerable_N.any():
+        raise InputError("no question is answerable, so no threshold can be chosen; add some")
+    thresholds, _, risk = risk_coverage(confidence_N, right_N & answerable_N)
+    coverage = _share_from(confidence_N[answerable_N], thresholds)
+    others_N = confidence_N[~answerable_N]
+    answered = _share_from(others_N, thresholds) if len(others_N) else None
+    return [
+        Point(
+            float(threshold),
+            float(coverage[place]),
+            float(risk[place]),
+            None if answered is None else float(1 - answered[place]),
+        )
+        for place, threshold in enumerate(thresholds)
+    ]
+
+
+def _share_from(values: Floats, thresholds: Floats) -> Floats:
+    """Share of the values that are at least each threshold."""
+    below = np.searchsorted(np.sort(values), thresholds, side="left")
+    shares: Floats = 1 - below / len(values)
+    return shares
+
+
+def choose(points: Sequence[Point], coverage: float = 0.8) -> Point:
+    """The highest threshold that still answers this share of the answerable."""
+    return next(point for point in points if point.coverage >= coverage - 1e-12)
+
+
+def thin(points: Sequence[Point], n: int = 20) -> list[Point]:
+    """At most n of the points, spread evenly by coverage: a table to look at."""
+    chosen = {
+        choose(points, step / n).threshold: choose(points, step / n) for step in range(1, n + 1)
+    }
+    return list(chosen.values())

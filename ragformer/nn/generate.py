@@ -1,0 +1,84 @@
+"""Writing tokens one at a time, optionally under a mask.
+
+Prefill and decode are apart: the caller reads the prompt into a cache (with whatever attention
+the prompt wants), and `generate` goes on from there, one token and one cached step each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from ragformer.nn.cache import KVCache
+from ragformer.nn.heads import Decoder
+from ragformer.nn.sampling import choose_token
+from ragformer.types import Sampling
+
+
+class Mask(Protocol):
+    """A grammar: which tokens may come next, and what comes after one of them."""
+
+    @property
+    def done(self) -> bool: ...
+
+    def allowed(self) -> set[int]: ...
+
+    def advance(self, token: int) -> Self: ...
+
+
+@torch.inference_mode()
+def generate(
+    model: Decoder,
+    cache: KVCache,
+    first: int,
+    sampling: Sampling,
+    *,
+    position: int | None = None,
+    segment: int = 0,
+    mask: Mask | None = None,
+    stop: int | None = None,
+) -> Iterator[int]:
+    """Token ids written after `first`, which the cache does not hold yet.
+
+    position: of `first`; counted from the cache when absent. It stops when the mask is done, after
+    `stop` (which is not yielded), after sampling.max_new_tokens, or when the cache is full.
+    """
+    generator = torch.Generator(device=model.transformer.embed.weight.device)
+    generator.manual_seed(sampling.seed)
+    place = cache.length if position is None else position
+    token = first
+    for _ in range(min(sampling.max_new_tokens, cache.capacity - cache.length)):
+        if mask is not None and mask.done:
+            return
+        logits_V = decode_step(model, cache, token, place, segment)
+        if mask is not None:
+            logits_V = keep_only(logits_V, mask.allowed())
+        token = choose_token(logits_V, sampling, generator)
+        if token == stop:
+            return
+        mask = None if mask is None else mask.advance(token)
+        place += 1
+        yield token
+
+
+def decode_step(model: Decoder, cache: KVCache, token: int, position: int, segment: int) -> Tensor:
+    """Logits [V] of what follows `token`, which joins the cache."""
+    device = model.transformer.embed.weight.device
+    hidden_11D = model.transformer(
+        torch.tensor([[token]], device=device),
+        positions_BT=torch.tensor([[position]], device=device),
+        segments_BT=torch.tensor([[segment]], device=device),
+        cache=cache,
+    )
+    return model.token_logits(hidden_11D)[0, 0]
+
+
+def keep_only(logits_V: Tensor, allowed: set[int]) -> Tensor:
+    """`logits_V` with every token that is not allowed at -inf."""
+    masked_V = torch.full_like(logits_V, -torch.inf)
+    index = torch.tensor(sorted(allowed), dtype=torch.int64, device=logits_V.device)
+    masked_V[index] = logits_V[index]
+    return masked_V
