@@ -260,7 +260,7 @@ class Library:
         """The documents to look in, each with the path first that `within` names."""
         if within is None:
             return self.store.documents()
-        names = [os.fspath(name) for name in within]
+        names = [_without_up(os.fspath(name)) for name in within]
         documents = self.store.documents(names)
         if not documents and self.exists:
             raise NotFoundError(
@@ -328,6 +328,11 @@ class Library:
             more = f" and {len(found) - 5} more" if len(found) > 5 else ""
             raise InputError(f"{name} may mean {len(found)} documents: {names}{more}; name one")
         return found[0]
+
+
+def _without_up(name: str) -> str:
+    """A name that leads up (../x) as an absolute path: no stored path has a ".."."""
+    return os.path.abspath(name) if ".." in Path(name).parts else name  # noqa: PTH100
 
 
 def check_question(question: str) -> str:

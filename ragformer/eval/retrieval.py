@@ -17,7 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ragformer.eval.cases import CorpusItem, RetrievalCase, read_retrieval, sample
+from ragformer.eval.cases import (
+    CorpusItem,
+    RetrievalCase,
+    RetrievalSet,
+    read_retrieval,
+    sample,
+)
 from ragformer.eval.metrics import Metric, mean_metric, mrr_at, ndcg_at, recall_at
 from ragformer.eval.result import make_result
 from ragformer.retrieve.embed import Encoder, load_encoder, passage_text

@@ -247,6 +247,7 @@ def init_weights(model: nn.Module, generator: torch.Generator, embed_std: float 
                 nn.init.zeros_(parameter)
             continue
         residual = name.endswith(("attn.o.weight", "cross.o.weight", "mlp.down.weight"))
-        std = 0.0 if residual else embed_std if name.endswith("embed.weight") else 0.02
+        table = name.endswith(("embed.weight", "segments.weight", "positions.weight"))
+        std = 0.0 if residual else embed_std if table else 0.02
         with torch.no_grad():
             parameter.normal_(0.0, std, generator=generator)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from ragformer.answer.confidence import FEATURES, Confidence
-from ragformer.answer.reader import Reader, load_decoder
+from ragformer.answer.reader import load_decoder
 from ragformer.eval.calibrate import choose, sweep, thin
 from ragformer.eval.cases import (
     CorpusItem,

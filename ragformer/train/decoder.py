@@ -62,7 +62,7 @@ class Config:
     batch: int = 32
     writing_share: float = 0.2
     writing_tokens: int = 192
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 1e-3
     minutes: float = 20.0
     steps: int = 1_000_000
     save_every: int = 250
