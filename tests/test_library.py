@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from ragformer.errors import (
     StoreBusyError,
     StoreFullError,
 )
-from ragformer.indexing import find_files
 from ragformer.library import MAX_QUESTION, Library, check_question, collections, open_library
 from ragformer.nn.checkpoint import save_weights
 from ragformer.retrieve.embed import load_encoder
@@ -262,33 +260,6 @@ def test_a_full_disk_loses_nothing_that_was_there(
     with Store.open(library.folder) as store:
         assert [document.path for document in store.documents()] == [small]
         assert store.check() == []
-
-
-def test_a_walk_finds_each_pdf_once_and_survives_what_lies_about(
-    write_pdf: WritePdf, tmp_path: Path
-) -> None:
-    wanted = {write_pdf("a.PDF", CATS), write_pdf("sub/deep/b.pdf", TAX)}
-    docs = tmp_path / "docs"
-    write_pdf(".hidden/c.pdf", BEES)
-    (docs / ".d.pdf").write_bytes(b"hidden")
-    (docs / "notes.txt").write_text("no")
-    (docs / "folder.pdf").mkdir()
-    os.mkfifo(docs / "pipe.pdf")
-    (docs / "sub" / "loop").symlink_to(docs)
-    (docs / "again").symlink_to(docs / "sub")
-    (docs / "nowhere.pdf").symlink_to(tmp_path / "missing")
-    linked = docs / "linked.pdf"
-    linked.symlink_to(docs / "a.PDF")
-    with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(docs)
-        server.bind("socket.pdf")
-        found = find_files([docs, docs / "sub", docs / "a.PDF"])
-        assert set(found.files) == wanted | {linked}
-        assert found.problems == ()
-        with pytest.raises(InputError, match="neither a file nor a folder"):
-            find_files([docs / "pipe.pdf"])
-    with pytest.raises(InputError, match="there is no file or folder"):
-        find_files([tmp_path / "missing"])
 
 
 def test_nothing_is_made_until_something_is_indexed(

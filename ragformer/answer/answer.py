@@ -87,7 +87,8 @@ def _write(
     """The short answer, its sentence quoted under the mask, and where; last the citation."""
     best = read.candidates[0]
     mark, passage = best.passage + 1, passages[best.passage]
-    short = " ".join(passage.text[best.start : best.end].strip(_EDGES).split())
+    chosen = passage.text[best.start : best.end]
+    short = " ".join((chosen.strip(_EDGES) or chosen).split())
     yield f"{short} [{mark}]\n\n"
     start, end = quote_range(passage, best.start, best.end)
     yield "“"

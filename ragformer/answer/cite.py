@@ -9,7 +9,8 @@ from ragformer.text.sentences import sentence_spans
 from ragformer.types import Box, Citation, Page, Passage, Span
 
 LONGEST_QUOTE = 600
-"""Characters. A longer sentence (a table without line ends, say) is quoted around the answer."""
+"""Bytes of UTF-8: a script the tokenizer does not know is written byte by byte. A longer sentence
+(a table without line ends, say) is quoted around the answer."""
 
 
 def part_spans(passage: Passage) -> list[tuple[int, int, Span]]:
@@ -23,7 +24,7 @@ def part_spans(passage: Passage) -> list[tuple[int, int, Span]]:
 
 
 def quote_range(passage: Passage, start: int, end: int) -> tuple[int, int]:
-    """The characters of the passage to quote for an answer at start..end.
+    """The characters of the passage to quote for an answer at start..end, no white space at start.
 
     The sentences the answer touches, kept within the span it starts in: a quote never crosses a
     page, nor anything left out between two spans.
@@ -34,18 +35,18 @@ def quote_range(passage: Passage, start: int, end: int) -> tuple[int, int]:
         for a, b in sentence_spans(passage.text)
         if a < min(end, high) and b > start and b > low and a < high
     ]
-    if not touched:
-        return max(start, low), max(start + 1, min(end, high))
     first, last = max(low, touched[0][0]), min(high, touched[-1][1])
-    if last - first > LONGEST_QUOTE:
+    if len(passage.text[first:last].encode()) > LONGEST_QUOTE:
         first, last = _around(passage.text, start, min(end, high), first, last)
     return first, last
 
 
 def _around(text: str, start: int, end: int, low: int, high: int) -> tuple[int, int]:
-    """About LONGEST_QUOTE characters of low..high around start..end, cut at spaces."""
-    room = max(0, LONGEST_QUOTE - (end - start)) // 2
-    first, last = max(low, start - room), min(high, end + room)
+    """At most LONGEST_QUOTE bytes of low..high around start..end, cut at spaces."""
+    end = start + len(_first_bytes(text[start:end], LONGEST_QUOTE))
+    room = (LONGEST_QUOTE - len(text[start:end].encode())) // 2
+    first = start - len(_first_bytes(text[low:start][::-1], room))
+    last = end + len(_first_bytes(text[end:high], room))
     if first > low:
         space = text.find(" ", first, start)
         first = first if space < 0 else space + 1
@@ -53,6 +54,11 @@ def _around(text: str, start: int, end: int, low: int, high: int) -> tuple[int, 
         space = text.rfind(" ", end, last)
         last = last if space < 0 else space
     return first, last
+
+
+def _first_bytes(text: str, n: int) -> str:
+    """As many whole characters of `text` as fit into n bytes."""
+    return text.encode()[:n].decode(errors="ignore")
 
 
 def place_of(passage: Passage, start: int, end: int) -> Span:
@@ -118,7 +124,7 @@ def passage_boxes(store: Store, passage: Passage) -> list[tuple[int, Box]]:
 def unread_sentence(unread: Sequence[tuple[str, Sequence[int], int]]) -> str:
     """Name what could not be read: (file name, its pages without text, all its pages) each."""
     parts = [
-        f"{len(pages)} of {total} pages of {name} have no text"
+        f"{len(pages)} of {total} pages of {name} {'has' if len(pages) == 1 else 'have'} no text"
         if total > 1
         else f"the page of {name} has no text"
         for name, pages, total in unread
@@ -126,5 +132,6 @@ def unread_sentence(unread: Sequence[tuple[str, Sequence[int], int]]) -> str:
     ]
     if not parts:
         return ""
-    shown = parts[:3] + ([f"and {len(parts) - 3} more files are like that"] if parts[3:] else [])
-    return "Not searched: " + "; ".join(shown) + "."
+    if more := len(parts[3:]):
+        parts[3:] = [f"and {more} more file{'s' if more > 1 else ''} like that"]
+    return "Not searched: " + "; ".join(parts) + "."

@@ -57,6 +57,9 @@ def load_confidence(folder: Path) -> Confidence:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         weights = tuple(float(values["weights"][name]) for name in FEATURES)
-        return Confidence(float(values["bias"]), weights, float(values["threshold"]))
+        bias, threshold = float(values["bias"]), float(values["threshold"])
+        if not all(math.isfinite(value) for value in (bias, threshold, *weights)):
+            raise ValueError("a value is not finite")
+        return Confidence(bias, weights, threshold)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{path} is missing or damaged: {error}") from error

@@ -1,9 +1,9 @@
 """Our decoder as a reader: question and passages in, the likeliest answers with their places out.
 
 Decoding is greedy or beamed generation under a mask. At the first step the decoder may point at
-any passage token or write <no_answer>; after a copied token it may copy the next one or write
-<quote>, which ends the answer. Nothing else can be generated, so an answer is always a run of one
-passage's characters.
+any passage token but white space or write <no_answer>; after a copied token it may copy the next
+one or write <quote>, which ends the answer. Nothing else can be generated, so an answer is always
+a run of one passage's characters.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ragformer.answer.confidence import Confidence, load_confidence
 from ragformer.answer.reading import (
     MAX_QUESTION_TOKENS,
     SEGMENT_ANSWER,
+    Place,
     Reading,
     Source,
     Tokenized,
@@ -37,7 +38,7 @@ from ragformer.nn.constrain import CitedQuote, PassageWalk, Range, Vocabulary
 from ragformer.nn.generate import generate
 from ragformer.nn.heads import Decoder
 from ragformer.text.overlap import Rarity, question_stems
-from ragformer.text.tokenizer import NO_ANSWER, QUOTE, Tokenizer, mark_id
+from ragformer.text.tokenizer import MAX_MARKS, NO_ANSWER, QUOTE, Tokenizer, mark_id
 from ragformer.types import Sampling
 
 MAX_ANSWER_TOKENS = 40
@@ -48,7 +49,8 @@ BEAMS = 6
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer: characters start..end of passage `passage` (from 0), and its log-likelihood."""
+    """An answer: characters start..end of passage `passage` (from 0), white space at both ends
+    left out and at least one left, and its log-likelihood."""
 
     passage: int
     start: int
@@ -79,8 +81,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class OpenPrompt:
-    """A prompt that has been read: its layout, the passages that fit, cache and hidden states."""
+    """A prompt that has been read: every passage's text, the layout of those that fit, cache and
+    hidden states."""
 
+    texts: tuple[str, ...]
     reading: Reading
     sources: tuple[Source, ...]
     cache: KVCache
@@ -109,13 +113,13 @@ class Reader:
         """The passages (context line, text) tokenized and compared, as many of the first as fit.
 
         A passage is whole or left out: one longer than the decoder's positions is left out, and
-        so is everything from where the prompt would grow past 4,096 tokens.
+        so is everything from where the prompt would grow past 4,096 tokens or 32 marks.
         """
         stems = question_stems(question, self.rarity)
         room = MAX_PROMPT_TOKENS - MAX_QUESTION_TOKENS - 2
         longest = self.model.config.max_seq_len - MAX_QUESTION_TOKENS - MAX_ANSWER_TOKENS - 2
         kept = []
-        for index, (line, text) in enumerate(passages):
+        for index, (line, text) in enumerate(passages[:MAX_MARKS]):
             source = make_source(index, line, text, stems, self._cut)
             if source.n_tokens > longest:
                 continue
@@ -140,18 +144,19 @@ class Reader:
         room = MAX_ANSWER_TOKENS + MAX_QUOTE_TOKENS
         cache = KVCache(self.model.config, 1, len(reading.ids) + room, device=self.device)
         prompt_1SD = self._prefill(reading, cache)
-        return OpenPrompt(reading, tuple(sources), cache, prompt_1SD)
+        texts = tuple(text for _, text in passages)
+        return OpenPrompt(texts, reading, tuple(sources), cache, prompt_1SD)
 
     @torch.inference_mode()
     def find(self, prompt: OpenPrompt) -> Read:
         """The likeliest answers in an open prompt."""
         reading, prompt_1SD = prompt.reading, prompt.hidden_1SD
         places_S = self.model.place_logits(prompt_1SD[:, -1:], prompt_1SD)[0, 0].float()
-        copyable_S = torch.tensor([place is not None for place in reading.places])
+        visible = [bool(_copied(prompt, place).strip()) for place in reading.places]
         none = self.model.token_logits(prompt_1SD[:, -1:])[0, 0, NO_ANSWER].float()
-        open_S = places_S.masked_fill(~copyable_S.to(self.device), -torch.inf)
+        open_S = places_S.masked_fill(~torch.tensor(visible, device=self.device), -torch.inf)
         first_S1 = torch.log_softmax(torch.cat([open_S, none[None]]), -1)
-        candidates = self._beams(reading, prompt.cache, prompt_1SD, first_S1[:-1])
+        candidates = self._beams(prompt, first_S1[:-1])
         return Read(tuple(candidates), float(first_S1[-1]), len(prompt.sources), len(reading.ids))
 
     def write_quote(self, prompt: OpenPrompt, text: str, quote: Range) -> Iterator[str]:
@@ -195,27 +200,26 @@ class Reader:
         )
         return hidden_1SD
 
-    def _beams(
-        self, reading: Reading, cache: KVCache, prompt_1SD: Tensor, first_S: Tensor
-    ) -> list[Candidate]:
+    def _beams(self, prompt: OpenPrompt, first_S: Tensor) -> list[Candidate]:
         """Start at the likeliest places; at each step every beam may end, and goes on if it can.
 
         A beam has one way to go on and one to end, so following it scores every answer that starts
         there: the best answer over the chosen starts is exact.
         """
+        reading = prompt.reading
         n_beams = min(BEAMS, int(torch.isfinite(first_S).sum()))
         if n_beams == 0:
             return []
         scores_B, places_B = first_S.topk(n_beams)
-        prompt_BSD = prompt_1SD.expand(n_beams, -1, -1)
-        cache = cache.repeat(n_beams)
+        prompt_BSD = prompt.hidden_1SD.expand(n_beams, -1, -1)
+        cache = prompt.cache.repeat(n_beams)
         starts, scores = places_B.tolist(), scores_B.clone()
         found: list[Candidate] = []
         for step in range(MAX_ANSWER_TOKENS):
             going_B, ending_B = self._step(reading, cache, prompt_BSD, places_B, step)
             ended = (scores + ending_B).tolist()
             for beam, start in enumerate(starts):
-                if (candidate := _candidate(reading, start, start + step, ended[beam])) is not None:
+                if (candidate := _candidate(prompt, start, start + step, ended[beam])) is not None:
                     found.append(candidate)
             scores = scores + going_B
             # Scores only fall: once all that go on are below the best that ended, it stays best.
@@ -257,13 +261,22 @@ def _joined(reading: Reading, place: int, following: int) -> bool:
     return following > place and here is not None and there is not None and here[0] == there[0]
 
 
-def _candidate(reading: Reading, first: int, last: int, score: float) -> Candidate | None:
-    if last >= len(reading.places) or score == float("-inf"):
+def _copied(prompt: OpenPrompt, place: Place | None) -> str:
+    """The characters a token stands for; "" where it is no passage text."""
+    return prompt.texts[place[0]][place[1] : place[2]] if place else ""
+
+
+def _candidate(prompt: OpenPrompt, first: int, last: int, score: float) -> Candidate | None:
+    """The answer from token `first` to token `last`; None unless one passage holds both."""
+    places = prompt.reading.places
+    if last >= len(places) or score == float("-inf"):
         return None
-    start, end = reading.places[first], reading.places[last]
+    start, end = places[first], places[last]
     if start is None or end is None or start[0] != end[0]:
         return None
-    return Candidate(start[0], start[1], end[2], score)
+    copied = _copied(prompt, (start[0], start[1], end[2]))
+    low = start[1] + len(copied) - len(copied.lstrip())
+    return Candidate(start[0], low, low + len(copied.strip()), score)
 
 
 def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:
@@ -281,7 +294,7 @@ def load_decoder(path: Path | None = None) -> Reader:
     config = read_config(folder / "config.json")
     if config.get("kind") != "decoder":
         raise WeightsError(f"{folder} holds a {config.get('kind')}, not a decoder")
-    model = Decoder(TransformerConfig.from_dict(config["transformer"]))
+    model = Decoder(TransformerConfig.from_dict(config.get("transformer", {})))
     load_weights(model, folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     confidence = load_confidence(folder) if (folder / "confidence.json").exists() else None

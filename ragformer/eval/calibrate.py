@@ -8,59 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
 from ragformer.answer.confidence import Confidence
-from ragformer.answer.reader import load_decoder
 from ragformer.errors import InputError
-from ragformer.eval.cases import CorpusItem, ReadingCase, read_reading, sample
+from ragformer.eval.cases import CorpusItem, ReadingCase
 from ragformer.eval.metrics import Bools, Floats, risk_coverage
-from ragformer.eval.reading import read_cases
 from ragformer.eval.retrieval import fill
-from ragformer.retrieve.embed import Encoder, load_encoder
+from ragformer.retrieve.embed import Encoder
 from ragformer.retrieve.retrieve import fuse_rankings, rank
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
-
-
-def run(
-    path: Path,
-    limit: int | None = None,
-    seed: int = 0,
-    coverage: float = 0.8,
-    k: int = 8,
-    encoder: Path | None = None,
-    decoder: Path | None = None,
-) -> dict[str, Any]:
-    """Fit a decoder's confidence on a reading file, every question asked of all its contexts.
-
-    coverage: the share of the answerable that must still be answered. k: passages a question.
-    "confidence" in the result is what belongs into the decoder's confidence.json; an answer counts
-    as right when its sentence holds a gold and stands in the question's own context.
-    """
-    loaded, reader = load_encoder(encoder), load_decoder(decoder)
-    everything = read_reading(path)
-    cases = with_passages_found(sample(everything, limit, seed), everything, loaded, k)
-    rows = read_cases(cases, reader)
-    right_N = np.array([row.right for row in rows], dtype=np.bool_)
-    answerable_N = np.array([row.case.answerable for row in rows], dtype=np.bool_)
-    fitted = fit([row.features for row in rows], right_N)
-    confidence_N = np.array([fitted(row.features) for row in rows])
-    points = sweep(confidence_N, right_N, answerable_N)
-    chosen = choose(points, coverage)
-    return {
-        "suite": "calibrate",
-        "n": len(rows),
-        "confidence": asdict(dataclasses.replace(fitted, threshold=chosen.threshold)),
-        "chosen": asdict(chosen),
-        "table": [asdict(point) for point in thin(points)],
-        "models": {"encoder": loaded.id, "decoder": reader.id},
-    }
 
 
 def with_passages_found(

@@ -23,7 +23,7 @@ def save_weights(model: nn.Module, folder: Path, dtype: torch.dtype | None = Non
     takes its name, and shards of an earlier save are removed last.
     """
     tensors = {
-        name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
+        name: _converted(tensor.detach().cpu(), dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,6 +37,10 @@ def save_weights(model: nn.Module, folder: Path, dtype: torch.dtype | None = Non
     for old in set(folder.glob("model*.safetensors")) - set(files):
         old.unlink()
     return files
+
+
+def _converted(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
 def _save_shard(path: Path, tensors: dict[str, Tensor]) -> Path:
@@ -83,6 +87,11 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         try:
             with safe_open(path, framework="pt") as shard:
                 for name in shard.keys():  # noqa: SIM118 (a safe_open is no dict)
+                    if name in found:
+                        raise WeightsError(
+                            f"{name} stands in two files of {folder}, {path.name} is one; "
+                            "they are of different models, save or copy the folder again"
+                        )
                     found[name] = shard.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error

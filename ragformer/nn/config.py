@@ -14,6 +14,13 @@ from typing import Any, Literal
 
 from ragformer.errors import WeightsError
 
+_CHOICES = {
+    "position": ("rope", "learned"),
+    "norm": ("rms", "layer"),
+    "norm_place": ("pre", "post"),
+    "mlp": ("swiglu", "gelu"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TransformerConfig:
@@ -56,8 +63,14 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
         for name in (*sizes, "max_seq_len"):
-            if getattr(self, name) < 1:
-                raise WeightsError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise WeightsError(f"{name} is {value!r}; it must be a whole number from 1")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise WeightsError(
+                    f"{name} is {getattr(self, name)!r}; it must be {' or '.join(choices)}"
+                )
         if self.n_heads % self.n_kv_heads:
             raise WeightsError(
                 f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}"

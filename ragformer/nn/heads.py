@@ -17,10 +17,11 @@ def weighted_mean_pool(hidden_BTD: Tensor, weights_BT: Tensor) -> Tensor:
     Returns float32 [B, D]. Source: Reimers & Gurevych 2019, arXiv:1908.10084, section 3, with
     the mean weighted as in Arora et al. 2017 (smooth inverse frequency).
     """
-    weights_BT = weights_BT.float()
-    weights_BT = weights_BT / weights_BT.sum(dim=1, keepdim=True)
-    pooled_BD = torch.einsum("bt,btd->bd", weights_BT, hidden_BTD.float())
-    return F.normalize(pooled_BD, dim=-1)
+    with torch.autocast(hidden_BTD.device.type, enabled=False):  # or einsum gives bfloat16 again
+        weights_BT = weights_BT.float()
+        weights_BT = weights_BT / weights_BT.sum(dim=1, keepdim=True)
+        pooled_BD = torch.einsum("bt,btd->bd", weights_BT, hidden_BTD.float())
+        return F.normalize(pooled_BD, dim=-1)
 
 
 class SentenceEncoder(nn.Module):

@@ -14,9 +14,9 @@ def choose_token(logits_V: Tensor, sampling: Sampling, generator: torch.Generato
         raise ValueError("every token is ruled out; a mask must leave at least one")
     if sampling.temperature == 0:
         return int(logits_V.argmax())
-    probabilities_V = nucleus(
-        torch.softmax(logits_V.float() / sampling.temperature, -1), sampling.top_p
-    )
+    # From the best one down, and in float64: the smallest temperature then stays finite.
+    below_V = (logits_V - logits_V.max()).double() / sampling.temperature
+    probabilities_V = nucleus(torch.softmax(below_V, -1), sampling.top_p)
     return int(torch.multinomial(probabilities_V, 1, generator=generator))
 
 

@@ -16,6 +16,7 @@ from ragformer.errors import WeightsError
 from ragformer.nn.checkpoint import load_weights, weights_id
 from ragformer.nn.config import TransformerConfig, read_config
 from ragformer.nn.heads import SentenceEncoder
+from ragformer.store.rows import storable
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import PAD, Tokenizer
 
@@ -60,7 +61,7 @@ class Encoder:
 
     def _ids(self, text: str) -> list[int]:
         # Only these characters can reach the first tokens; the rest is not worth cutting.
-        line = model_line(text[: MAX_TOKENS * LONGEST_PIECE])
+        line = model_line(storable(text[: MAX_TOKENS * LONGEST_PIECE]))
         return self.tokenizer.encode(line)[:MAX_TOKENS]
 
     @torch.inference_mode()
@@ -111,7 +112,7 @@ def load_encoder(path: Path | None = None) -> Encoder:
     config = read_config(folder / "config.json")
     if config.get("kind") != "encoder":
         raise WeightsError(f"{folder} holds a {config.get('kind')}, not an encoder")
-    model = SentenceEncoder(TransformerConfig.from_dict(config["transformer"]))
+    model = SentenceEncoder(TransformerConfig.from_dict(config.get("transformer", {})))
     load_weights(model, folder)
     tokenizer = Tokenizer(folder / "tokenizer.model")
     return Encoder(model.to(_device()), tokenizer, weights_id(folder))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-_BREAKS = str.maketrans({"\n": " ", "\t": " ", "\r": " ", "\u00a0": " "})
+_SPACES = dict.fromkeys(map(ord, "\n\t\r\u00a0"), " ")
+# Half a character, as in a command line that is not UTF-8: no tokenizer can take it.
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+_SHOWN = _SPACES | _SURROGATES
 
 
 def for_model(text: str) -> str:
-    """`text` with every line break, tab and hard space a plain space; one character for one."""
-    return text.translate(_BREAKS)
+    """`text` with every line break, tab and hard space a plain space; one character for one.
+
+    A lone surrogate becomes U+FFFD.
+    """
+    return text.translate(_SHOWN)
 
 
 def model_line(text: str) -> str:

@@ -8,6 +8,7 @@ little text gains more from being told what a stemmer knows than from anything e
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,12 +20,15 @@ from ragformer.text.words import STOP_WORDS
 
 _WORD = re.compile(r"\w+")
 _stemmer = snowballstemmer.stemmer("english")
+_stemming = threading.Lock()
 
 
 @lru_cache(maxsize=200_000)
 def stem(word: str) -> str:
     """The Porter2 stem of a lower-cased word."""
-    return str(_stemmer.stemWord(word))
+    # The stemmer keeps the word it works on in itself: two threads would stem each other's.
+    with _stemming:
+        return str(_stemmer.stemWord(word))
 
 
 class Rarity:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ragformer.errors import InputError
 from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import SentenceEncoder, new_encoder
@@ -130,9 +131,11 @@ def _masked_stage(
     state = config.work / "masked.pt"
     load_state(state, model, optimizer, budget)
     texts = [passage for source in sources for passage in source.passages if len(passage) > 30]
+    if not texts:
+        raise InputError(f"{config.data} holds no passage of more than 30 tokens")
     rng = random.Random(config.seed + 1 + budget.step)
     while not budget.done:
-        ids_BT, keep_BT = pad(rng.sample(texts, config.batch // 2), device)
+        ids_BT, keep_BT = pad(rng.sample(texts, min(config.batch // 2, len(texts))), device)
         masked_BT = (torch.rand(ids_BT.shape, device=device) < 0.2) & keep_BT
         rate = learning_rate(budget.progress, config.peak_rate)
         with bf16(device):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import pickle
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from ragformer.errors import InputError
 
 T = TypeVar("T")
 
@@ -89,6 +92,8 @@ class Budget:
 
     @property
     def progress(self) -> float:
+        if self.minutes <= 0 or self.steps <= 0:
+            return 1.0
         return min(1.0, max(self.seconds / (60 * self.minutes), self.step / self.steps))
 
     @property
@@ -182,10 +187,16 @@ def load_state(
     """Go on from `path` if it is there; says whether it was."""
     if not path.is_file():
         return False
-    state = torch.load(path, map_location=next(model.parameters()).device, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    budget.step, budget.spent = state["step"], state["seconds"]
+    try:
+        state = torch.load(path, map_location=next(model.parameters()).device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        budget.step, budget.spent = state["step"], state["seconds"]
+    except (RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
+        fault = str(error).partition("\n")[0]
+        raise InputError(
+            f"{path} is no training state of these sizes: {fault}; delete it to start anew"
+        ) from error
     return True
 
 
@@ -194,7 +205,10 @@ def prefetched(items: Iterator[T], depth: int = 4) -> Iterator[T]:
     with ThreadPoolExecutor(max_workers=1) as worker:
         waiting = deque(worker.submit(next, items) for _ in range(depth))
         while True:
-            item = waiting.popleft().result()
+            try:
+                item = waiting.popleft().result()
+            except StopIteration:
+                return
             waiting.append(worker.submit(next, items))
             yield item
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ragformer.errors import InputError
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import Tokenizer
-from ragformer.train.data import jsonl_files, read_jsonl
+from ragformer.train.data import jsonl_files, read_rows
 
 Ids = np.ndarray[tuple[int], np.dtype[np.uint16]]
 
@@ -67,6 +68,8 @@ def load_pairs(
     for name, mine in mined.items():
         rows = (pair for section in sections for pair in mine(*section, rng))
         sources.append(_tokenize(name, rows, tokenizer, max_tokens))
+    if not any(source.queries for source in sources):
+        raise InputError(f"{data} holds no pair to train on")
     return [source for source in sources if source.queries]
 
 
@@ -87,13 +90,13 @@ def _ids(text: str, tokenizer: Tokenizer, most: int) -> Ids:
 
 
 def _pair_rows(path: Path) -> Iterator[tuple[str, str]]:
-    for row in read_jsonl(path):
+    for row in read_rows(path, "query", "positive"):
         yield row["query"], row["positive"]
 
 
 def _qa_rows(path: Path) -> Iterator[tuple[str, str]]:
     """Answerable questions with their context, cut to the part that holds the answer."""
-    for row in read_jsonl(path):
+    for row in read_rows(path, "question", "title", "context", "answers", "answerable"):
         if not row["answerable"] or not row["answers"]:
             continue
         start = max(0, row["answers"][0]["start"] - 300) if len(row["context"]) > 900 else 0
@@ -105,7 +108,7 @@ def _sections(folder: Path, paragraphs_per_file: int) -> Iterator[tuple[str, str
     """(title, heading, text) of the first sections of every file, up to so many paragraphs."""
     for path in jsonl_files(folder):
         left = paragraphs_per_file
-        for document in read_jsonl(path):
+        for document in read_rows(path, "title", "sections"):
             for section in document["sections"]:
                 left -= section["text"].count("\n\n") + 1
                 yield document["title"], section["heading"], section["text"]

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ragformer.errors import InputError
 from ragformer.text.sentences import sentence_spans
-from ragformer.train.data import jsonl_files, read_jsonl
+from ragformer.train.data import jsonl_files, read_rows
 
 # Share of examples a source gives; one not named here gives none.
 WEIGHTS = {
@@ -37,8 +38,13 @@ WEIGHTS = {
     "instruct/pubmedqa-long": 1.0,
     "instruct/scitldr": 1.0,
 }
+FIELDS = {
+    "qa": ("question", "context", "answers", "answerable"),
+    "instruct": ("instruction", "context", "response"),
+}
 LONGEST_ANSWER = 160
 """Characters: a longer answer span trains nobody to answer shortly."""
+SHORTEST_PASSAGE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +119,12 @@ def window(text: str, start: int, end: int, size: int, rng: random.Random) -> tu
     left = rng.randint(low, max(low, min(start, len(text) - size)))
     if left > 0:
         space = text.rfind(" ", 0, min(left, start) + 1)
-        left = space + 1
+        # An answer may itself start with a space.
+        left = min(space + 1, start)
     right = min(len(text), max(left + size, end))
     if right < len(text):
-        space = text.find(" ", right)
-        right = len(text) if space < 0 or space > right + 40 else space
+        space = text.find(" ", right, right + 40)
+        right = min(len(text), right + 40) if space < 0 else space
     return text[left:right], left
 
 
@@ -127,8 +134,10 @@ def load_sources(data: Path, characters: int) -> list[Source]:
     for name in WEIGHTS:
         folder, stem = name.split("/")
         for path in [p for p in jsonl_files(data / folder) if p.name.split(".")[0] == stem]:
-            rows = [row for row in read_jsonl(path) if _teaches(row)]
+            rows = [row for row in read_rows(path, *FIELDS[folder]) if _teaches(row)]
             sources.append(Source(name, rows, characters))
+    if not any(source.rows for source in sources):
+        raise InputError(f"{data} holds no row to train on in any of {', '.join(WEIGHTS)}")
     return [source for source in sources if source.rows]
 
 
@@ -191,18 +200,24 @@ def text_passages(folder: Path, characters: int, rng: random.Random) -> Iterator
 
 def _file_passages(path: Path, characters: int) -> Iterator[tuple[str, str]]:
     while True:
-        for document in read_jsonl(path):
+        empty = True
+        for document in read_rows(path, "title", "sections"):
             for section in document["sections"]:
-                yield from _packed(document["title"], section["text"].split("\n\n"), characters)
+                paragraphs = section["text"].split("\n\n")
+                for passage in _packed(document["title"], paragraphs, characters):
+                    empty = False
+                    yield passage
+        if empty:
+            raise InputError(f"{path} holds no passage of {SHORTEST_PASSAGE} characters")
 
 
 def _packed(title: str, paragraphs: Sequence[str], characters: int) -> Iterator[tuple[str, str]]:
-    """Paragraphs joined up to `characters`; longer ones are cut, scraps under 300 left out."""
+    """Paragraphs joined up to `characters`; longer ones are cut, scraps are left out."""
     kept = ""
     for paragraph in paragraphs:
         kept = f"{kept}\n{paragraph}" if kept else paragraph
         if len(kept) >= characters:
             yield title, kept[:characters]
             kept = ""
-    if len(kept) >= 300:
+    if len(kept) >= SHORTEST_PASSAGE:
         yield title, kept

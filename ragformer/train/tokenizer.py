@@ -13,8 +13,9 @@ from pathlib import Path
 
 import sentencepiece
 
+from ragformer.errors import InputError
 from ragformer.text.tokenizer import BOS, CONTROL_SYMBOLS, EOS, PAD, UNK
-from ragformer.train.data import jsonl_files, read_jsonl
+from ragformer.train.data import jsonl_files, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +34,31 @@ def main(config: Config) -> Path:
     config.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         prefix = Path(scratch) / "tokenizer"
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_lines(config),
-            model_prefix=str(prefix),
-            model_type="unigram",
-            vocab_size=config.vocab_size,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            add_dummy_prefix=False,
-            byte_fallback=True,
-            split_digits=True,
-            pad_id=PAD,
-            unk_id=UNK,
-            bos_id=BOS,
-            eos_id=EOS,
-            control_symbols=list(CONTROL_SYMBOLS),
-            user_defined_symbols=["\n"],
-            num_threads=config.threads,
-            max_sentence_length=20_000,
-            train_extremely_large_corpus=False,
-        )
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=_lines(config),
+                model_prefix=str(prefix),
+                model_type="unigram",
+                vocab_size=config.vocab_size,
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
+                add_dummy_prefix=False,
+                byte_fallback=True,
+                split_digits=True,
+                pad_id=PAD,
+                unk_id=UNK,
+                bos_id=BOS,
+                eos_id=EOS,
+                control_symbols=list(CONTROL_SYMBOLS),
+                user_defined_symbols=["\n"],
+                num_threads=config.threads,
+                max_sentence_length=20_000,
+                train_extremely_large_corpus=False,
+            )
+        except RuntimeError as error:
+            raise InputError(
+                f"no tokenizer of {config.vocab_size} pieces comes out of {config.data}: {error}"
+            ) from error
         config.out.write_bytes(prefix.with_suffix(".model").read_bytes())
     return config.out
 
@@ -61,7 +67,7 @@ def _lines(config: Config) -> Iterator[str]:
     """Paragraphs, the same number of characters from every file, so that no kind drowns another."""
     for path in jsonl_files(config.data):
         left = config.characters_per_file
-        for document in read_jsonl(path):
+        for document in read_rows(path, "sections"):
             for section in document["sections"]:
                 # A leading space, as within a running text: words then have one form, not two.
                 for line in section["text"].split("\n"):

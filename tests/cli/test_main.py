@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,6 +102,26 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     shell = f"{sys.executable} -c '{command}' paths | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert (ran.stdout.strip() in ("0", "1"), ran.stderr) == (True, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no pseudo-terminals")
+@pytest.mark.usefixtures("home")
+def test_a_terminal_sees_files_pages_and_time_left(write_pdf: WritePdf) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    path = write_pdf("a.pdf", *["A sentence about cats."] * 3)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
+    code = "import sys; from ragformer_cli.main import run; sys.exit(run())"
+    command = [sys.executable, "-c", code, "index", str(path)]
+    ran = subprocess.run(command, stderr=theirs, stdout=subprocess.PIPE, text=True, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert re.search(r"indexing 0/1 files \|.*left", shown)
+    assert ran.stdout.startswith("1 added, 3 pages read")
 
 
 def test_a_wrong_setting_is_named(ragformer: Ragformer, monkeypatch: pytest.MonkeyPatch) -> None:
