@@ -14,7 +14,7 @@ from ragformer.types import Passage
 
 CANDIDATES = 100
 """How many of each ranking are fused: a passage below that in both is never wanted."""
-WORDS_WEIGHT = 0.6
+WORDS_WEIGHT = 0.8
 """Of the words' score in the fused one, the vectors' being the rest."""
 
 RankedBy = dict[str, list[tuple[int, float]]]

@@ -88,7 +88,8 @@ def add_passage(store: Store) -> AddPassage:
         text = "\n".join(texts[span.page - 1][span.start : span.end] for span in spans)
         key = hashlib.sha256(repr((texts, spans, name, labels)).encode()).hexdigest()
         added = datetime(2026, 1, 2, tzinfo=UTC)
-        document = Document(key, Path(name).stem, (Path("/docs") / name,), len(pages), added)
+        path = Path("/docs") / key / name  # its own: a path holds one document
+        document = Document(key, Path(name).stem, (path,), len(pages), added)
         chunk = Chunk(0, ("Heading",), text, tuple(spans), 1)
         store.add_document(document, pages, [chunk], np.ones((1, 4), np.float32), "none")
         return store.passages([(int(store.chunk_ids([key])[0]), 1.0)])[0]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragformer.answer.confidence import Confidence, load_confidence
 from ragformer.errors import InputError
-from ragformer.eval.calibrate import choose, fit, run, sweep, thin, with_passages_found
+from ragformer.eval.calibrate import choose, fit, sweep, thin, with_passages_found
 from ragformer.eval.cases import ReadingCase
 from ragformer.eval.metrics import refusal_at
 from ragformer.retrieve.embed import load_encoder
@@ -101,26 +98,3 @@ def test_questions_are_read_with_what_search_finds(tiny_models):
         assert len(after.sources) == 2
         golds = [after.sources[index] for index in after.gold_sources]
         assert golds == (list(before.sources) if before.answerable else [])
-
-
-def test_a_run_gives_what_confidence_json_holds(tiny_models, tmp_path):
-    rows = [
-        {
-            "id": str(n),
-            "context": f"The animal number {n} lives by river {n}.",
-            "question": f"Where does animal number {n} live?",
-            "answers": [{"text": f"river {n}", "start": 0}] if n % 2 else [],
-            "answerable": bool(n % 2),
-        }
-        for n in range(6)
-    ]
-    path = tmp_path / "reading.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    folders = {"encoder": tiny_models / "encoder", "decoder": tiny_models / "decoder"}
-    result = run(path, coverage=0.6, k=2, **folders)
-    assert result["n"] == 6
-    assert result["chosen"]["coverage"] >= 0.6
-    assert result["confidence"]["threshold"] == result["chosen"]["threshold"]
-    assert result["chosen"] in result["table"]
-    (tmp_path / "confidence.json").write_text(Confidence(**result["confidence"]).to_json())
-    assert load_confidence(tmp_path).threshold == result["chosen"]["threshold"]
