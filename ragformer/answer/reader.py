@@ -30,11 +30,11 @@ from ragformer.answer.reading import (
     tokenize,
 )
 from ragformer.config import model_folder
-from ragformer.errors import WeightsError
 from ragformer.nn.cache import KVCache
 from ragformer.nn.checkpoint import load_weights, weights_id
-from ragformer.nn.config import TransformerConfig, read_config
+from ragformer.nn.config import model_config
 from ragformer.nn.constrain import CitedQuote, PassageWalk, Range, Vocabulary
+from ragformer.nn.device import pick_device
 from ragformer.nn.generate import generate
 from ragformer.nn.heads import Decoder
 from ragformer.text.overlap import Rarity, question_stems
@@ -49,8 +49,8 @@ BEAMS = 6
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer: characters start..end of passage `passage` (from 0), white space at both ends
-    left out and at least one left, and its log-likelihood."""
+    """An answer: characters start..end of passage `passage` (from 0), `whole_words` and never
+    empty, and its log-likelihood."""
 
     passage: int
     start: int
@@ -274,9 +274,38 @@ def _candidate(prompt: OpenPrompt, first: int, last: int, score: float) -> Candi
     start, end = places[first], places[last]
     if start is None or end is None or start[0] != end[0]:
         return None
-    copied = _copied(prompt, (start[0], start[1], end[2]))
-    low = start[1] + len(copied) - len(copied.lstrip())
-    return Candidate(start[0], low, low + len(copied.strip()), score)
+    low, high = whole_words(prompt.texts[start[0]], start[1], end[2])
+    return Candidate(start[0], low, high, score)
+
+
+def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """start..end less the white space at its ends, grown where it would cut a number or a word.
+
+    Tokens end anywhere: "15 months" is never to be answered as "5 months", nor 3,029.64 as 9.64.
+    """
+    chosen = text[start:end]
+    start, end = start + len(chosen) - len(chosen.lstrip()), start + len(chosen.rstrip())
+    while 0 < start < len(text) and _cuts(text, start):
+        start -= 1
+    while 0 < end < len(text) and _cuts(text, end):
+        end += 1
+    return start, end
+
+
+def _cuts(text: str, at: int) -> bool:
+    """Whether number or word goes on from text[at - 1] to text[at]. Letters without case (Chinese,
+    Thai) stand in runs that are no words."""
+    before, after = text[at - 1], text[at]
+    if after.isdigit():
+        in_number = before in ".," and text[at - 2 : at - 1].isdigit()
+        return before.isdigit() or in_number or _has_case(before)
+    if before.isdigit():
+        return after in ".," and text[at + 1 : at + 2].isdigit()
+    return _has_case(before) and _has_case(after)
+
+
+def _has_case(letter: str) -> bool:
+    return letter.lower() != letter.upper()
 
 
 def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:
@@ -291,12 +320,8 @@ def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:
 def load_decoder(path: Path | None = None) -> Reader:
     """The decoder in the folder `path`, or the one in the box; on the GPU where there is one."""
     folder = model_folder("decoder", path)
-    config = read_config(folder / "config.json")
-    if config.get("kind") != "decoder":
-        raise WeightsError(f"{folder} holds a {config.get('kind')}, not a decoder")
-    model = Decoder(TransformerConfig.from_dict(config.get("transformer", {})))
+    model = Decoder(model_config(folder, "decoder"))
     load_weights(model, folder)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     confidence = load_confidence(folder) if (folder / "confidence.json").exists() else None
     tokenizer = Tokenizer(folder / "tokenizer.model")
-    return Reader(model.to(device), tokenizer, weights_id(folder), confidence)
+    return Reader(model.to(pick_device()), tokenizer, weights_id(folder), confidence)

@@ -103,3 +103,19 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise WeightsError(f"{path} does not hold a JSON object")
     return values
+
+
+def model_config(folder: Path, kind: str) -> TransformerConfig:
+    """The transformer of the model in `folder`, which must be of this kind ("encoder", say)."""
+    values = read_config(folder / "config.json")
+    if values.get("kind") != kind:
+        raise WeightsError(f"{folder} holds a {values.get('kind', 'model')}, not a {kind}")
+    if not isinstance(values.get("transformer"), dict):
+        raise WeightsError(f"{folder / 'config.json'} describes no transformer")
+    return TransformerConfig.from_dict(values["transformer"])
+
+
+def write_model_config(config: TransformerConfig, kind: str, folder: Path) -> None:
+    """Write the config.json that `model_config` reads."""
+    values = {"kind": kind, "transformer": dataclasses.asdict(config)}
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ragformer.config import model_folder
-from ragformer.errors import WeightsError
 from ragformer.nn.checkpoint import load_weights, weights_id
-from ragformer.nn.config import TransformerConfig, read_config
+from ragformer.nn.config import model_config
+from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.store.rows import storable
 from ragformer.text.normalize import model_line
@@ -109,14 +109,7 @@ def bf16_is_faster(size: int = 512) -> bool:
 def load_encoder(path: Path | None = None) -> Encoder:
     """The encoder in the folder `path`, or the one in the box; on the GPU where there is one."""
     folder = model_folder("encoder", path)
-    config = read_config(folder / "config.json")
-    if config.get("kind") != "encoder":
-        raise WeightsError(f"{folder} holds a {config.get('kind')}, not an encoder")
-    model = SentenceEncoder(TransformerConfig.from_dict(config.get("transformer", {})))
+    model = SentenceEncoder(model_config(folder, "encoder"))
     load_weights(model, folder)
     tokenizer = Tokenizer(folder / "tokenizer.model")
-    return Encoder(model.to(_device()), tokenizer, weights_id(folder))
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Encoder(model.to(pick_device()), tokenizer, weights_id(folder))

@@ -15,7 +15,7 @@ _ABBREVIATION = re.compile(
     r"|al|approx|ca|pp|vol|Vol|Gen|Col|Prof|Rev|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|U\.S))$"
 )
 _STOP = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[A-Z0-9•])|[。！？]")
-_BULLET = re.compile(r"\s*(?:[-•*–▪◦‣]\s|\(?[0-9a-z]{1,3}[.)]\s)")
+_BULLET = re.compile(r"\s*(?:[-•*–▪◦‣]\s|\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})[.)]\s)")
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

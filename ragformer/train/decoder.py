@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ragformer.answer.reading import N_SEGMENTS, block_mask
 from ragformer.nn.checkpoint import load_weights, save_weights
-from ragformer.nn.config import TransformerConfig
+from ragformer.nn.config import TransformerConfig, write_model_config
+from ragformer.nn.device import pick_device
 from ragformer.nn.heads import Decoder, new_decoder
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import Tokenizer
@@ -30,7 +31,6 @@ from ragformer.train.loop import (
     learning_rate,
     load_state,
     make_optimizer,
-    pick_device,
     prefetched,
     save_state,
     train_step,
@@ -58,7 +58,7 @@ class Config:
     stage: Literal["pretrain", "answer"] = "pretrain"
     d_model: int = 256
     n_layers: int = 4
-    characters: int = 900
+    characters: int = 700
     batch: int = 32
     writing_share: float = 0.2
     writing_tokens: int = 192
@@ -81,8 +81,8 @@ def main(config: Config) -> Iterator[str]:
     optimizer = make_optimizer(model, config.peak_rate, 0.05)
     budget = Budget(config.minutes, config.steps)
     state = config.work / f"{config.stage}.pt"
-    load_state(state, model, optimizer, budget)
     average = Averager(model, 0.998)
+    load_state(state, model, optimizer, budget, average)
     log = Log(config.work / "decoder.csv", model, device)
     step = _stage(config, model, tokenizer, config.seed + budget.step, device)
     while not budget.done:
@@ -95,10 +95,9 @@ def main(config: Config) -> Iterator[str]:
         if line := log.add(config.stage, budget, value, n_tokens, rate):
             yield line
         if budget.step % config.save_every == 0 or budget.done:
-            save_state(state, model, optimizer, budget)
+            save_state(state, model, optimizer, budget, average)
     average.copy_to(model)
-    config_json = '{"kind": "decoder", "transformer": ' + model.config.to_json().rstrip() + "}\n"
-    (config.out / "config.json").write_text(config_json, encoding="utf-8")
+    write_model_config(model.config, "decoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
     yield f"wrote {config.out}"
 
@@ -182,7 +181,7 @@ def _batches(
 
 
 def reading_loss(model: Decoder, batch: Batch) -> Tensor:
-    """Cross-entropy of each answer token over writing any piece or copying from any place.
+    """How unlikely each row's answer is, in nats: every token written or copied from a place.
 
     Source: Gu et al. 2016, arXiv:1603.06393, with the place given, not summed over.
     """
@@ -197,9 +196,10 @@ def reading_loss(model: Decoder, batch: Batch) -> Tensor:
     places_BAT = model.place_logits(answer_BAD, hidden_BTD, batch.previous_BA).float()
     places_BAT = places_BAT.masked_fill(~batch.copyable_BT[:, None], -torch.inf)
     logits_BAN = torch.cat([model.token_logits(answer_BAD).float(), places_BAT], dim=-1)
-    return F.cross_entropy(
-        logits_BAN.flatten(0, 1), batch.targets_BA.flatten(), ignore_index=IGNORE
+    loss_BA = F.cross_entropy(
+        logits_BAN.transpose(1, 2), batch.targets_BA, ignore_index=IGNORE, reduction="none"
     )
+    return (loss_BA * batch.weights_BA).sum() / len(loss_BA)
 
 
 def _writing_loss(

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ragformer.errors import InputError
 from ragformer.nn.checkpoint import save_weights
-from ragformer.nn.config import TransformerConfig
+from ragformer.nn.config import TransformerConfig, write_model_config
+from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import MASK, PAD, Tokenizer
 from ragformer.train.loop import (
@@ -30,7 +31,6 @@ from ragformer.train.loop import (
     learning_rate,
     load_state,
     make_optimizer,
-    pick_device,
     save_state,
     train_step,
 )
@@ -72,7 +72,7 @@ def main(config: Config) -> Iterator[str]:
     log = Log(config.work / "encoder.csv", model, device)
     yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, device)
     yield from _contrastive_stage(config, model, sources, log, device)
-    (config.out / "config.json").write_text(_config_json(config, model), encoding="utf-8")
+    write_model_config(model.config, "encoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
     yield f"wrote {config.out}"
 
@@ -90,10 +90,6 @@ def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
         qk_norm=True,
         logit_scale=config.d_model**-0.5,
     )
-
-
-def _config_json(config: Config, model: SentenceEncoder) -> str:
-    return '{"kind": "encoder", "transformer": ' + model.config.to_json().rstrip() + "}\n"
 
 
 def pad(rows: list[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -181,8 +177,8 @@ def _contrastive_stage(
     optimizer = make_optimizer(model, config.peak_rate, 0.05)
     budget = Budget(config.minutes, config.steps)
     state = config.work / "contrastive.pt"
-    load_state(state, model, optimizer, budget)
     average = Averager(encoder)
+    load_state(state, model, optimizer, budget, average)
     weights = [WEIGHTS.get(source.name, 1.0) for source in sources]
     rng = random.Random(config.seed + 2 + budget.step)
     while not budget.done:
@@ -204,5 +200,5 @@ def _contrastive_stage(
         if line := log.add("contrastive", budget, value, tokens, rate):
             yield line
         if budget.step % config.save_every == 0 or budget.done:
-            save_state(state, model, optimizer, budget)
+            save_state(state, model, optimizer, budget, average)
     average.copy_to(encoder)

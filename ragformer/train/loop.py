@@ -23,10 +23,6 @@ from ragformer.errors import InputError
 T = TypeVar("T")
 
 
-def pick_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 @contextmanager
 def bf16(device: torch.device) -> Iterator[None]:
     """Matrix products in bfloat16, weights and sums in float32."""
@@ -164,7 +160,11 @@ class Log:
 
 
 def save_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, budget: Budget
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    budget: Budget,
+    average: Averager | None = None,
 ) -> None:
     """Everything needed to go on, complete before it takes its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,6 +174,7 @@ def save_state(
         "optimizer": optimizer.state_dict(),
         "step": budget.step,
         "seconds": budget.seconds,
+        "average": average.average if average else {},
     }
     torch.save(state, scratch)
     with scratch.open("rb") as file:
@@ -182,7 +183,11 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, budget: Budget
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    budget: Budget,
+    average: Averager | None = None,
 ) -> bool:
     """Go on from `path` if it is there; says whether it was."""
     if not path.is_file():
@@ -192,6 +197,8 @@ def load_state(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         budget.step, budget.spent = state["step"], state["seconds"]
+        if average is not None:
+            average.average = state["average"]
     except (RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
         fault = str(error).partition("\n")[0]
         raise InputError(

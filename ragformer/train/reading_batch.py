@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,12 +30,14 @@ IGNORE = -100
 @dataclass(frozen=True, slots=True)
 class Row:
     """One example as numbers. `first` is where <answer> stands; from there on each input has a
-    target: a place p of the prompt as vocab_size + p, or a token id."""
+    target: a place p of the prompt as vocab_size + p, or a token id. weight: of each of its
+    targets in the loss."""
 
     reading: Reading
     first: int
     previous: list[int]
     targets: list[int]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Batch:
     answer_BA: Tensor
     previous_BA: Tensor
     targets_BA: Tensor
+    weights_BA: Tensor
 
     @property
     def n_tokens(self) -> int:
@@ -96,7 +100,9 @@ class Collator:
 
     def _writing_row(self, reading: Reading, first: int, response: str) -> Row:
         ids = self.tokenizer.encode(" " + response)[:MAX_ANSWER_TOKENS]
-        return self._extend(reading, first, ids, [-1] * len(ids), [*ids, EOS])
+        row = self._extend(reading, first, ids, [-1] * len(ids), [*ids, EOS])
+        # A written sentence counts as one target, or it would drown the few places to point at.
+        return dataclasses.replace(row, weight=1 / len(row.targets))
 
     def _extend(
         self, reading: Reading, first: int, ids: list[int], previous: list[int], targets: list[int]
@@ -123,11 +129,14 @@ class Collator:
             _padded(inputs, 0, device),
             _padded([row.previous for row in rows], -1, device),
             _padded([row.targets for row in rows], IGNORE, device),
+            _padded([[row.weight] * len(row.targets) for row in rows], 0.0, device),
         )
 
 
-def _padded(rows: Sequence[Sequence[int]], fill: int, device: torch.device) -> Tensor:
-    out = np.full((len(rows), max(len(row) for row in rows)), fill, dtype=np.int64)
+def _padded(rows: Sequence[Sequence[float]], fill: float, device: torch.device) -> Tensor:
+    """Rows of different lengths as one tensor; float32 where `fill` is a float, else int64."""
+    dtype = np.float32 if isinstance(fill, float) else np.int64
+    out = np.full((len(rows), max(len(row) for row in rows)), fill, dtype=dtype)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return torch.from_numpy(out).to(device)

@@ -34,9 +34,9 @@ WEIGHTS = {
     "qa/wikitablequestions": 3.0,
     "qa/conditionalqa": 2.0,
     "qa/narrativeqa-part": 2.0,
-    "instruct/grounded-answers": 2.0,
-    "instruct/pubmedqa-long": 1.0,
-    "instruct/scitldr": 1.0,
+    "instruct/grounded-answers": 1.0,
+    "instruct/pubmedqa-long": 0.5,
+    "instruct/scitldr": 0.5,
 }
 FIELDS = {
     "qa": ("question", "context", "answers", "answerable"),
@@ -90,7 +90,7 @@ class Source:
 
     def _distractors(self, index: int, forbidden: str, rng: random.Random) -> list[tuple[str, str]]:
         """None to two other contexts without the answer, near in the file more often than not."""
-        wanted = rng.choices([0, 1, 2], [55, 30, 15])[0]
+        wanted = rng.choices([0, 1, 2], [70, 22, 8])[0]
         found: list[tuple[str, str]] = []
         for _ in range(4 * wanted):
             near = index + rng.randint(-40, 40) if rng.random() < 0.6 else rng.randrange(1 << 30)

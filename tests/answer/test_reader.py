@@ -12,7 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragformer.answer.reader import MAX_PROMPT_TOKENS, OpenPrompt, Reader, load_decoder
+from ragformer.answer.reader import (
+    MAX_PROMPT_TOKENS,
+    OpenPrompt,
+    Reader,
+    load_decoder,
+    whole_words,
+)
 from ragformer.answer.reading import SEGMENT_ANSWER, block_mask
 from ragformer.errors import WeightsError
 from ragformer.nn.constrain import Range
@@ -42,12 +48,46 @@ def test_an_answer_is_a_run_of_one_passage(
         run = text[candidate.start : candidate.end]
         assert 0 <= candidate.start < candidate.end <= len(text)
         assert run == run.strip()
+        assert (candidate.start, candidate.end) == whole_words(text, candidate.start, candidate.end)
         assert -math.inf < candidate.log_likelihood <= 1e-6
     scores = [candidate.log_likelihood for candidate in read.candidates]
     assert scores == sorted(scores, reverse=True)
     assert len({(c.passage, c.start) for c in read.candidates}) == len(scores)
     assert read.no_answer <= 1e-6
     assert read.margin == (scores[0] - read.no_answer if scores else -math.inf)
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen", "whole"),
+    [
+        ("for 15 months", "5 mon", "15 months"),
+        ("EUR 3,029.64.", "9.6", "3,029.64"),
+        ("EUR 3,029.64.", "64", "3,029.64"),
+        ("error E4 means", "4 ", "E4"),
+        ("in the 1990s.", "990", "1990"),
+        ("a well-known fact", "nown", "known"),
+        ("在中国有限公司", "中国", "中国"),
+        ("Çeşme", "e", "Çeşme"),
+        ("It is 4. Then 5", " 4. ", "4."),
+    ],
+)
+def test_an_answer_cuts_no_word_and_no_number(text: str, chosen: str, whole: str) -> None:
+    start = text.rindex(chosen) if chosen in text else text.index(chosen.strip())
+    start, end = whole_words(text, start, start + len(chosen))
+    assert text[start:end] == whole
+
+
+@given(TEXTS, st.data())
+def test_whole_words_hold_what_was_chosen_and_stay_as_they_are(
+    text: str, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    low, high = whole_words(text, start, end)
+    if text[start:end].strip():
+        assert text[start:end].strip() in text[low:high]
+        assert whole_words(text, low, high) == (low, high)
+        assert set(text[low:start] + text[end:high]).isdisjoint(" \n\u3000")
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n\n", "\u3000", "\t\u00a0 "])
@@ -113,8 +153,7 @@ def test_the_best_answer_is_the_best_of_all(
                     break
                 score = teacher_forced(reader, prompt, first, last)
                 likelihood += math.exp(score)
-                run = texts[passage][start : place[2]]
-                key = (passage, start + len(run) - len(run.lstrip()), start + len(run.rstrip()))
+                key = (passage, *whole_words(texts[passage], start, place[2]))
                 scores[key] = max(score, scores.get(key, -math.inf))
         read = reader.find(prompt)
         best = read.candidates[0]

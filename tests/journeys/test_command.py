@@ -105,11 +105,11 @@ def test_what_no_file_says_is_declined_or_quoted_word_for_word(command: Any) -> 
     assert answer["abstained"] or answer["citations"]
 
 
-def test_a_scan_is_declined_with_the_page_that_could_not_be_read(command: Any) -> None:
+def test_a_scan_is_declined_and_its_unread_pages_are_named(command: Any) -> None:
     ran = command.run("ask", "Who wrote the letter?", "--in", "letter.pdf", "--json")
     answer = json.loads(ran.stdout)
     assert (ran.returncode, answer["reason"], answer["citations"]) == (3, "unread_pages", [])
-    assert "the page of letter.pdf has no text" in answer["answer"]
+    assert "2 of 2 pages of letter.pdf have no text" in answer["answer"]
 
 
 @pytest.mark.usefixtures("shipped")

@@ -1,4 +1,4 @@
-"""The tokenizer in the box."""
+"""The tokenizer in the box, and what its tokens write."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ from ragformer.text.tokenizer import Tokenizer
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     return Tokenizer(Path(__file__).parents[2] / "models" / "encoder" / "tokenizer.model")
+
+
+@pytest.fixture(scope="session")
+def token_bytes(tokenizer: Tokenizer) -> dict[int, bytes]:
+    return tokenizer.token_bytes()

@@ -1,0 +1,163 @@
+"""Each recipe runs from data to weights that load, learns, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ragformer.answer.reader import load_decoder
+from ragformer.errors import InputError
+from ragformer.retrieve.embed import load_encoder
+from ragformer.text.tokenizer import CONTROL_SYMBOLS
+from ragformer.train import decoder, encoder
+from ragformer.train import tokenizer as tokenizer_recipe
+
+pytestmark = pytest.mark.usefixtures("small_peak")
+
+
+@pytest.fixture
+def out(tmp_path, tokenizer):
+    """The folder the weights go to, the tokenizer there already."""
+    (tmp_path / "out").mkdir()
+    shutil.copy(tokenizer.path, tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def encoder_config(data, out, tmp_path):
+    def make(**changes):
+        values = {"masked_steps": 10, "steps": 40, "batch": 16, "max_tokens": 48} | changes
+        common = {"d_model": 64, "n_layers": 1, "minutes": 60, "masked_minutes": 60}
+        return encoder.Config(data, out, tmp_path / "work", **common, **values)
+
+    return make
+
+
+@pytest.fixture
+def decoder_config(data, out, tmp_path):
+    def make(**changes):
+        values = {"steps": 20, "batch": 4, "characters": 420, "writing_tokens": 32} | changes
+        common = {"d_model": 64, "n_layers": 1, "minutes": 60}
+        return decoder.Config(data, out, tmp_path / "work", **common, **values)
+
+    return make
+
+
+def logged(path, stage):
+    """(step, loss) of the stage's lines in a log."""
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    return [(int(row["step"]), float(row["loss"])) for row in rows if row["stage"] == stage]
+
+
+def test_a_new_tokenizer_gives_back_every_text(tokenizer):
+    assert tokenizer.vocab_size == 400
+    for text in ("The otter, in 1907!", "日本 😀\n\n\0", "<mask> \u2581", *CONTROL_SYMBOLS):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert all(len(tokenizer.encode(digits)) >= len(digits) for digits in ("1907", "42"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"holds no \.jsonl"),
+        ("{", "line 1 is not JSON"),
+        ('{"title": "a"}', "row 1 has no sections"),
+        ('{"sections": [{"text": "too little text"}]}', "no tokenizer of 400 pieces"),
+    ],
+)
+def test_a_tokenizer_of_unusable_data_is_one_sentence(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.jsonl").write_text(content)
+    config = tokenizer_recipe.Config(tmp_path, tmp_path / "new.model", 400, threads=1)
+    with pytest.raises(InputError, match=message):
+        tokenizer_recipe.main(config)
+    assert not config.out.exists()
+
+
+def test_an_encoder_learns_and_loads(encoder_config):
+    config = encoder_config()
+    lines = list(encoder.main(config))
+    assert lines[0].startswith("pairs/medquad: 24 pairs")
+    assert lines[-1] == f"wrote {config.out}"
+    losses = logged(config.work / "encoder.csv", "contrastive")
+    assert [step for step, _ in losses] == [10, 20, 30, 40]
+    assert losses[-1][1] < 0.9 * losses[0][1]
+    assert len(logged(config.work / "encoder.csv", "masked")) == 1
+    loaded = load_encoder(config.out)
+    vectors_ND = loaded.encode(["The otter lives here.", "", "x" * 9000])
+    assert vectors_ND.shape == (3, 64)
+    assert np.allclose(np.linalg.norm(vectors_ND, axis=1), 1, atol=1e-5)
+
+
+def test_a_decoder_learns_in_both_stages_and_loads(decoder_config):
+    for stage in ("pretrain", "answer"):
+        config = decoder_config(stage=stage)
+        assert list(decoder.main(config))[-1] == f"wrote {config.out}"
+        losses = logged(config.work / "decoder.csv", stage)
+        assert [step for step, _ in losses] == [10, 20]
+        assert losses[-1][1] < losses[0][1]
+    reader = load_decoder(config.out)
+    read = reader.read("Who counted the otter?", [("Notes", "Ada Brown counted it in 1907.")])
+    assert read.candidates
+    assert all(0 <= c.start < c.end <= 29 for c in read.candidates)
+
+
+@pytest.mark.parametrize("recipe", ["encoder", "decoder"])
+def test_a_run_that_was_stopped_goes_on_from_its_state(encoder_config, decoder_config, recipe):
+    if recipe == "encoder":
+        main, stage = encoder.main, "contrastive"
+        config = encoder_config(masked_steps=0, steps=14, save_every=4)
+    else:
+        main, stage = decoder.main, "pretrain"
+        config = decoder_config(steps=14, save_every=4)
+    state, log = config.work / f"{stage}.pt", config.work / f"{recipe}.csv"
+    running = main(config)
+    # Stopped at the line of step 10, after the state of step 8.
+    next(line for line in running if " step 10 " in line)
+    running.close()
+    assert torch.load(state, weights_only=True)["step"] == 8
+    assert not (config.out / "model.safetensors").exists()
+    assert list(main(config))[-1] == f"wrote {config.out}"
+    assert torch.load(state, weights_only=True)["step"] == 14
+    assert [step for step, _ in logged(log, stage)] == [10, 10]
+    assert load_file(config.out / "model.safetensors")
+
+
+def test_the_answer_stage_starts_from_the_weights_written_before(decoder_config):
+    config = decoder_config(stage="answer", steps=1)
+    with pytest.raises(ValueError, match="there are no weights"):
+        next(decoder.main(config))
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("text/notes.jsonl.xz", b"junk", "is not an xz file"),
+        ("qa/squad-train-part.jsonl", b"[]", "is not a JSON object"),
+        ("instruct/scitldr.jsonl", b'{"context": ""}', "has no instruction and no response"),
+        ("qa", None, r"qa holds no \.jsonl"),
+    ],
+)
+def test_damaged_or_missing_data_is_one_sentence(
+    decoder_config, encoder_config, data, tmp_path, path, content, message
+):
+    damaged = shutil.copytree(data, tmp_path / "data")
+    if content is None:
+        shutil.rmtree(damaged / path)
+    else:
+        (damaged / path).write_bytes(content)
+    list(decoder.main(decoder_config(steps=0)))
+    for make, main in ((decoder_config, decoder.main), (encoder_config, encoder.main)):
+        if main is encoder.main and path.startswith("instruct"):
+            continue
+        changes = {"stage": "answer"} if main is decoder.main else {}
+        config = make(steps=1, **changes)
+        object.__setattr__(config, "data", damaged)
+        with pytest.raises(InputError, match=message):
+            list(main(config))
