@@ -6,6 +6,7 @@
 # CPU index (see the README), or the plain torch wheel brings several GB of CUDA.
 
 PYTHON ?= python3
+PDFS ?= tests/samples/pdfs
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
@@ -32,9 +33,13 @@ soak: $(INSTALLED)
 	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0
 
 bench: $(INSTALLED)
-	$(BIN)/ragformer bench index
-	$(BIN)/ragformer bench query
-	$(BIN)/ragformer bench decode
+	$(BIN)/ragformer bench index $(PDFS)
+ifdef READING
+	$(BIN)/ragformer bench query $(READING)
+	$(BIN)/ragformer bench decode $(READING)
+else
+	@echo "query and decode need questions: make bench READING=squad-dev.jsonl.xz (the form is in the README)"
+endif
 
 clean:
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -86,21 +86,28 @@ def _write(
 ) -> Iterator[str | Citation]:
     """The short answer, its sentence quoted under the mask, and where; last the citation."""
     best = read.candidates[0]
-    mark, passage = best.passage + 1, passages[best.passage]
-    chosen = passage.text[best.start : best.end]
-    short = " ".join((chosen.strip(_EDGES) or chosen).split())
-    yield f"{short} [{mark}]\n\n"
+    passage = passages[best.passage]
     start, end = quote_range(passage, best.start, best.end)
+    short = short_form(passage.text[best.start : best.end])
+    if short != short_form(passage.text[start:end]):  # a quote that says no more stands alone
+        yield f"{short}\n\n"
     yield "“"
-    written = ""
+    written, mark = "", 0
     for piece in reader.write_quote(prompt, passage.text, Range(best.passage, start, end)):
-        if written == passage.text[start:end]:
-            break
-        written += piece
-        yield piece.replace("\n", " ")
-    citation = cite(store, passage, mark, start, start + len(written))
-    yield f"”\n{citation.path.name}, page {_page_name(citation)}"
+        if isinstance(piece, int):
+            mark = piece
+        else:
+            written += piece
+            yield piece.replace("\n", " ")
+    citation = cite(store, passages[mark - 1], mark, start, start + len(written))
+    yield f"” [{mark}]\n{citation.path.name}, page {_page_name(citation)}"
     yield citation
+
+
+def short_form(chosen: str) -> str:
+    """The chosen characters on one line, without separators at the ends or a sentence's stop."""
+    short = " ".join((chosen.strip(_EDGES) or chosen).split())
+    return short[:-1] if short.endswith(".") and short.count(".") == 1 < len(short) else short
 
 
 def _page_name(citation: Citation) -> str:
@@ -144,10 +151,13 @@ class Refusal:
     def text(self) -> str:
         if self.reason == "empty_collection":
             return "There are no documents to search. Add some with: ragformer index FOLDER"
+        first = "That is not in your documents, as far as I can tell."
+        if self.reason == "unread_pages":
+            first = "Nothing was found in what could be read."
         not_searched = unread_sentence(
             [(document.path.name, pages, document.n_pages) for document, pages in self.unread]
         )
-        return f"That is not in your documents, as far as I can tell. {not_searched}".strip()
+        return f"{first} {not_searched}".strip()
 
 
 def _refuse(

@@ -159,11 +159,11 @@ class Reader:
         candidates = self._beams(prompt, first_S1[:-1])
         return Read(tuple(candidates), float(first_S1[-1]), len(prompt.sources), len(reading.ids))
 
-    def write_quote(self, prompt: OpenPrompt, text: str, quote: Range) -> Iterator[str]:
+    def write_quote(self, prompt: OpenPrompt, text: str, quote: Range) -> Iterator[str | int]:
         """Write the characters quote.start..quote.end of the passage `text`, piece by piece, and
         its mark, token for token under the mask of `CitedQuote`.
 
-        The pieces joined are the quote; the mark comes as the last piece, "[i]".
+        The pieces joined are the quote; last comes the number of its mark, from 1.
         """
         data = text.encode()
         start, end = (len(text[:offset].encode()) for offset in (quote.start, quote.end))
@@ -182,7 +182,7 @@ class Reader:
         pieces = codecs.getincrementaldecoder("utf-8")()
         for token in tokens:
             if token in marks:
-                yield f"[{marks.index(token) + 1}]"
+                yield marks.index(token) + 1
             elif piece := pieces.decode(self.vocabulary.bytes_of[token]):
                 yield piece
 

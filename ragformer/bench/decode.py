@@ -80,8 +80,9 @@ def write_best(reader: Reader, prompt: OpenPrompt, read: Read, passages: Passage
     if not read.candidates:
         return ""
     best = read.candidates[0]
-    text = passages[prompt.sources[best.passage].index][1]
-    return "".join(reader.write_quote(prompt, text, Range(best.passage, best.start, best.end)))
+    quote = Range(best.passage, best.start, best.end)
+    pieces = reader.write_quote(prompt, passages[best.passage][1], quote)
+    return "".join(f"[{piece}]" if isinstance(piece, int) else piece for piece in pieces)
 
 
 def write_freely(reader: Reader, prompt: OpenPrompt) -> list[int]:

@@ -1,8 +1,8 @@
 """Where sentences begin and end in the text of a page.
 
 Line breaks of a PDF fall anywhere, so one ends a sentence only where the layout says so: before a
-bullet or a blank line, or after a line clearly shorter than its neighbours (a heading, a table
-row, the end of a paragraph).
+bullet or a blank line, between two rows of a table, or after a line clearly shorter than its
+neighbours (a heading, the end of a paragraph).
 """
 
 from __future__ import annotations
@@ -49,7 +49,15 @@ def _line_cuts(text: str) -> list[int]:
     for line, following in pairwise(lines):
         position += len(line) + 1
         starts_anew = not following.strip() or _BULLET.match(following) or "|" in following
+        starts_anew = starts_anew or (_is_row(line) and _is_row(following))
         short = len(line) < 0.6 * full and not following[:1].islower()
         if starts_anew or short or not line.strip():
             cuts.append(position)
     return cuts
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line looks like a table's: at least two numbers, one word in three a number."""
+    words = line.split()
+    n_numbers = sum(any(c.isdigit() for c in word) for word in words)
+    return n_numbers >= 2 and 3 * n_numbers >= len(words)

@@ -188,8 +188,8 @@ def test_a_quote_is_the_characters_asked_for_and_their_mark(
     end = data.draw(st.integers(start + 1, len(text)))
     prompt = readers[which].open(QUESTION, [("", text)] * (passage + 1))
     *pieces, mark = readers[which].write_quote(prompt, text, Range(passage, start, end))
-    assert "".join(pieces) == text[start:end]
-    assert mark == f"[{passage + 1}]"
+    assert "".join(map(str, pieces)) == text[start:end]
+    assert mark == passage + 1
 
 
 def test_a_prompt_too_long_holds_fewer_whole_passages(reader: Reader) -> None:
@@ -227,8 +227,8 @@ def test_a_saved_decoder_is_loaded_or_named_as_damaged(tiny_models: Path, tmp_pa
     assert again.read(QUESTION, passages) == reader.read(QUESTION, passages)
     config = json.loads((folder / "config.json").read_text())
     for values, said in [
-        ({"kind": "encoder"}, "holds a encoder, not a decoder"),
-        ({"kind": "decoder"}, "no vocab_size"),
+        ({"kind": "encoder"}, "holds an? encoder, not a decoder"),
+        ({"kind": "decoder"}, "describes no transformer"),
         (config | {"transformer": config["transformer"] | {"n_layers": 2}}, "lack .*blocks.1"),
         (config | {"transformer": config["transformer"] | {"d_pointer": 8}}, "pointer_k"),
     ]:

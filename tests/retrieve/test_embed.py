@@ -193,8 +193,8 @@ def test_damaged_weights_name_the_tensor(folder: Path) -> None:
 
 def test_a_damaged_folder_says_what_is_wrong(folder: Path) -> None:
     for text, said in [
-        (json.dumps({"kind": "decoder"}), "holds a decoder, not an encoder"),
-        (json.dumps({"kind": "encoder"}), "no vocab_size"),
+        (json.dumps({"kind": "decoder"}), "holds a decoder, not an? encoder"),
+        (json.dumps({"kind": "encoder"}), "describes no transformer"),
         ("[]", "does not hold a JSON object"),
         ("{", "is not JSON"),
     ]:
