@@ -27,7 +27,6 @@ from ragformer.answer.reading import (
     block_mask,
     make_reading,
     make_source,
-    sentence_share,
     tokenize,
 )
 from ragformer.config import model_folder
@@ -43,9 +42,6 @@ from ragformer.text.tokenizer import MAX_MARKS, NO_ANSWER, QUOTE, Tokenizer, mar
 from ragformer.types import Sampling
 
 MAX_ANSWER_TOKENS = 40
-OVERLAP_NATS = 2.0
-"""How much likelier an answer is to start in the sentence that shares most with the question than
-in one that shares nothing, beyond what the decoder has learned; chosen on development questions."""
 MAX_QUOTE_TOKENS = 700
 MAX_PROMPT_TOKENS = 4096
 BEAMS = 6
@@ -109,7 +105,6 @@ class Reader:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.id = identity
-        self.overlap_nats = OVERLAP_NATS
         self.rarity = Rarity(tokenizer)
         self.vocabulary = Vocabulary(tokenizer.token_bytes())
         self.device = next(model.parameters()).device
@@ -159,7 +154,6 @@ class Reader:
         places_S = self.model.place_logits(prompt_1SD[:, -1:], prompt_1SD)[0, 0].float()
         visible = [bool(_copied(prompt, place).strip()) for place in reading.places]
         none = self.model.token_logits(prompt_1SD[:, -1:])[0, 0, NO_ANSWER].float()
-        places_S = places_S + self.overlap_nats * sentence_ranks(reading).to(self.device)
         open_S = places_S.masked_fill(~torch.tensor(visible, device=self.device), -torch.inf)
         first_S1 = torch.log_softmax(torch.cat([open_S, none[None]]), -1)
         candidates = self._beams(prompt, first_S1[:-1])
@@ -259,12 +253,6 @@ class Reader:
         on_B = on_B.masked_fill(~open_B, -torch.inf)
         both_B2 = torch.log_softmax(torch.stack([on_B, end_B], dim=-1), dim=-1)
         return both_B2[:, 0], both_B2[:, 1]
-
-
-def sentence_ranks(reading: Reading) -> Tensor:
-    """For each token of the prompt -1 to 0: 0 in the sentence that shares the rarest words with
-    the question, -1 where nothing is shared and outside the passages. float32 [S]."""
-    return torch.tensor([sentence_share(segment) - 1 for segment in reading.segments])
 
 
 def _joined(reading: Reading, place: int, following: int) -> bool:

@@ -163,13 +163,6 @@ def passage_segments(source: Source, best: float) -> list[int]:
     ]
 
 
-def sentence_share(segment: int) -> float:
-    """0 to 1: how good the sentence of a token with this feature is beside the prompt's best."""
-    if segment < _FIRST_PASSAGE_SEGMENT:
-        return 0.0
-    return (segment - _FIRST_PASSAGE_SEGMENT) % _SENTENCE_LEVELS / (_SENTENCE_LEVELS - 1)
-
-
 def _match_level(rarity: float) -> int:
     return 1 if rarity < 9 else 2 if rarity < 11 else 3
 

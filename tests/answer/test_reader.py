@@ -17,7 +17,6 @@ from ragformer.answer.reader import (
     OpenPrompt,
     Reader,
     load_decoder,
-    sentence_ranks,
     whole_words,
 )
 from ragformer.answer.reading import SEGMENT_ANSWER, block_mask
@@ -121,8 +120,7 @@ def teacher_forced(reader: Reader, prompt: OpenPrompt, first: int, last: int) ->
     visible = [
         at for at, place in enumerate(reading.places) if place and _text(prompt, place).strip()
     ]
-    starts = places[0, visible] + reader.overlap_nats * sentence_ranks(reading)[visible]
-    start = torch.log_softmax(torch.cat([starts, words[0, NO_ANSWER, None]]), -1)
+    start = torch.log_softmax(torch.cat([places[0, visible], words[0, NO_ANSWER, None]]), -1)
     total = float(start[visible.index(first)])
     for step, at in enumerate(copied, start=1):
         on = places[step, at + 1] if reading.places[at + 1] else torch.tensor(-torch.inf)
