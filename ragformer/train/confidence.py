@@ -31,8 +31,8 @@ class Config:
     out: Path
     encoder: Path
     passages: int = 8
-    questions_per_file: int = 600
-    coverage: float = 0.8
+    questions_per_file: int = 450
+    coverage: float = 0.6
     seed: int = 0
 
 
