@@ -9,6 +9,7 @@ a run of one passage's characters.
 from __future__ import annotations
 
 import codecs
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,9 @@ class Reader:
         none = self.model.token_logits(prompt_1SD[:, -1:])[0, 0, NO_ANSWER].float()
         open_S = places_S.masked_fill(~torch.tensor(visible, device=self.device), -torch.inf)
         first_S1 = torch.log_softmax(torch.cat([open_S, none[None]]), -1)
-        candidates = self._beams(prompt, first_S1[:-1])
+        first_S = first_S1[:-1]
+        first_S = first_S.masked_fill(~in_likeliest_sentence(prompt, first_S), -torch.inf)
+        candidates = self._beams(prompt, first_S)
         return Read(tuple(candidates), float(first_S1[-1]), len(prompt.sources), len(reading.ids))
 
     def write_quote(self, prompt: OpenPrompt, text: str, quote: Range) -> Iterator[str | int]:
@@ -259,6 +262,27 @@ def _joined(reading: Reading, place: int, following: int) -> bool:
     """Whether `following` is the next token of the same passage."""
     here, there = reading.places[place], reading.places[following]
     return following > place and here is not None and there is not None and here[0] == there[0]
+
+
+def in_likeliest_sentence(prompt: OpenPrompt, first_S: Tensor) -> Tensor:
+    """Which places lie in the sentence that most of the probability to start falls on, bool [S].
+
+    first_S: log-probability of each place to start the answer. A sentence with several good starts
+    is likelier right than one with the single best: on 1,500 SQuAD dev questions the quoted
+    sentence holds the answer in 0.826 against 0.819. Ties: the earlier sentence.
+    """
+    starts = {s.index: [start for start, _, _ in s.overlap.sentences] for s in prompt.sources}
+    number: dict[tuple[int, int], int] = {}
+    sentence_of = [
+        number.setdefault(
+            (place[0], bisect_right(starts[place[0]], place[2] - 1)) if place else (-1, 0),
+            len(number),
+        )
+        for place in prompt.reading.places
+    ]
+    sentence_S = torch.tensor(sentence_of, device=first_S.device)
+    mass_N = torch.zeros(len(number), device=first_S.device).index_add(0, sentence_S, first_S.exp())
+    return sentence_S == mass_N.argmax()
 
 
 def _copied(prompt: OpenPrompt, place: Place | None) -> str:
