@@ -65,7 +65,15 @@ class PassageWalk:
         return self.passages[passage][offset : min(end, offset + self.vocabulary.longest)]
 
     def allowed(self) -> set[int]:
-        """Tokens that go on at some live place without leaving its range."""
+        """Tokens that go on at some live place without leaving its range.
+
+        Where the quote stands in one place only, what comes next is certain: then just the
+        longest token that writes it is offered.
+        """
+        if len(self.live) == 1:
+            ((position, ends),) = self.live.items()
+            fitting = self.vocabulary.starting(self._ahead(position, max(ends)))
+            return set(fitting[-1:]) if len(ends) == 1 else set(fitting)
         tokens: set[int] = set()
         for position, ends in self.live.items():
             tokens.update(self.vocabulary.starting(self._ahead(position, max(ends))))

@@ -1,12 +1,12 @@
 """Writing tokens one at a time, optionally under a mask.
 
 Prefill and decode are apart: the caller reads the prompt into a cache (with whatever attention
-the prompt wants), and `generate` goes on from there, one token and one cached step each.
+the prompt wants), and `generate` goes on from there, one cached step for each choice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
 import torch
@@ -49,31 +49,40 @@ def generate(
     generator = torch.Generator(device=model.transformer.embed.weight.device)
     generator.manual_seed(sampling.seed)
     place = cache.length if position is None else position
-    token = first
+    unread = [first]  # a token that the mask dictates is read only once a choice must be made
     for _ in range(min(sampling.max_new_tokens, cache.capacity - cache.length)):
         if mask is not None and mask.done:
             return
-        logits_V = decode_step(model, cache, token, place, segment)
-        if mask is not None:
-            logits_V = keep_only(logits_V, mask.allowed())
-        token = choose_token(logits_V, sampling, generator)
+        allowed = None if mask is None else mask.allowed()
+        if allowed is not None and len(allowed) == 1:
+            (token,) = allowed
+        else:
+            logits_V = decode_step(model, cache, unread, place, segment)
+            place += len(unread)
+            unread = []
+            if allowed is not None:
+                logits_V = keep_only(logits_V, allowed)
+            token = choose_token(logits_V, sampling, generator)
         if token == stop:
             return
         mask = None if mask is None else mask.advance(token)
-        place += 1
+        unread.append(token)
         yield token
 
 
-def decode_step(model: Decoder, cache: KVCache, token: int, position: int, segment: int) -> Tensor:
-    """Logits [V] of what follows `token`, which joins the cache."""
+def decode_step(
+    model: Decoder, cache: KVCache, tokens: Sequence[int], position: int, segment: int
+) -> Tensor:
+    """Logits [V] of what follows `tokens`, which join the cache, the first at `position`."""
     device = model.transformer.embed.weight.device
-    hidden_11D = model.transformer(
-        torch.tensor([[token]], device=device),
-        positions_BT=torch.tensor([[position]], device=device),
-        segments_BT=torch.tensor([[segment]], device=device),
+    ids_1T = torch.tensor([list(tokens)], device=device)
+    hidden_1TD = model.transformer(
+        ids_1T,
+        positions_BT=torch.arange(position, position + len(tokens), device=device)[None],
+        segments_BT=torch.full_like(ids_1T, segment),
         cache=cache,
     )
-    return model.token_logits(hidden_11D)[0, 0]
+    return model.token_logits(hidden_1TD[:, -1:])[0, 0]
 
 
 def keep_only(logits_V: Tensor, allowed: set[int]) -> Tensor:

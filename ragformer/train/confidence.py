@@ -31,7 +31,7 @@ class Config:
     out: Path
     encoder: Path
     passages: int = 8
-    questions_per_file: int = 450
+    questions_per_file: int = 300
     coverage: float = 0.6
     seed: int = 0
 

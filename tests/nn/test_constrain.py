@@ -73,7 +73,14 @@ def test_allowed_are_exactly_the_tokens_that_go_on_somewhere(situation, data):
         for token, piece in vocabulary.bytes_of.items()
         if piece and stands(passages, walk.written + piece, ranges)
     }
-    assert walk.allowed() == fitting
+    certain = len(walk.live) == 1 and len(next(iter(walk.live.values()))) == 1
+    if certain and fitting:  # one way to go on: only a longest token of it is offered
+        (offered,) = walk.allowed()
+        assert offered in fitting
+        longest = max(len(vocabulary.bytes_of[token]) for token in fitting)
+        assert len(vocabulary.bytes_of[offered]) == longest
+    else:
+        assert walk.allowed() == fitting
     for token in set(vocabulary.bytes_of) - fitting:
         with pytest.raises(ValueError, match="leaves the passages"):
             walk.advance(token)
@@ -103,7 +110,8 @@ def test_a_mark_comes_after_a_whole_range_of_its_own_passage(situation, data):
 def test_a_quote_may_start_in_the_middle_of_a_token():
     vocabulary = Vocabulary({1: b"kilo", 2: b"gram", 3: b"kilogram", 4: b"g", 5: b"ra", 6: b"m"})
     walk = PassageWalk([b"a kilogram"], vocabulary, [Range(0, 6, 10)])
-    assert walk.allowed() == {2, 4}
+    assert walk.allowed() == {2}
+    assert walk.advance(4).allowed() == {5}
     assert walk.advance(4).advance(5).advance(6).places() == [Range(0, 6, 10)]
 
 
