@@ -104,7 +104,8 @@ def test_any_texts_have_unit_rows_in_their_order(encoder: Encoder, texts: list[s
 
 def test_the_same_text_has_the_same_vector_and_another_has_not(encoder: Encoder) -> None:
     one, same, other = encoder.encode(["The rent is due.", "The rent is due.", "It rains."])
-    assert (one == same).all()
+    # Rows of one bfloat16 product may be rounded differently, by their place in it.
+    assert one == pytest.approx(same, abs=1e-3)
     assert (
         encoder.encode(["The rent is due."])[0] == encoder.encode(["The rent is due."])[0]
     ).all()
@@ -112,7 +113,7 @@ def test_the_same_text_has_the_same_vector_and_another_has_not(encoder: Encoder)
 
 
 def test_line_breaks_and_hard_spaces_are_spaces(encoder: Encoder) -> None:
-    one, other = encoder.encode(["The rent\nis\u00a0due.", "The rent is due."])
+    one, other = map(encoder.encode_query, ["The rent\nis\u00a0due.", "The rent is due."])
     assert (one == other).all()
 
 
