@@ -106,6 +106,8 @@ def test_the_same_text_has_the_same_vector_and_another_has_not(encoder: Encoder)
     one, same, other = encoder.encode(["The rent is due.", "The rent is due.", "It rains."])
     # Rows of one bfloat16 product may be rounded differently, by their place in it.
     assert one == pytest.approx(same, abs=1e-3)
+    queries = [encoder.encode_query("The rent is due.") for _ in range(2)]
+    assert (queries[0] == queries[1]).all()
     assert (
         encoder.encode(["The rent is due."])[0] == encoder.encode(["The rent is due."])[0]
     ).all()
