@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -13,7 +14,7 @@ import click
 
 from ragformer_cli.terminal import say
 
-RECIPES = ("tokenizer", "encoder", "decoder", "confidence")
+RECIPES = ("tokenizer", "embeddings", "encoder", "decoder", "confidence")
 
 
 class _Recipes(click.Group):
@@ -50,12 +51,12 @@ def recipe_command(name: str) -> click.Command:
         else:
             say(f"wrote {result}")
 
-    types = get_type_hints(recipe.Config, vars(sys.modules[recipe.__name__]))
+    kinds = get_type_hints(recipe.Config, vars(sys.modules[recipe.__name__]))
     fields = dataclasses.fields(recipe.Config)
     summary = str(recipe.__doc__).partition("\n\n")[0].replace("\n", " ")
     about = f"{summary}\n\n{recipe.Config.__doc__}"
     return click.Command(
-        name, callback=run, params=[_option(f, types[f.name]) for f in fields], help=about
+        name, callback=run, params=[_option(f, kinds[f.name]) for f in fields], help=about
     )
 
 
@@ -71,6 +72,8 @@ def _click_type(kind: Any) -> click.ParamType[Any] | type:
         return click.Path(path_type=Path)
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
+    if get_origin(kind) is types.UnionType:  # T | None: an option that may be left out
+        return _click_type(get_args(kind)[0])
     return kind  # type: ignore[no-any-return]
 
 

@@ -22,20 +22,21 @@ from ragformer.nn.config import TransformerConfig, write_model_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.heads import Decoder, new_decoder
 from ragformer.text.normalize import model_line
-from ragformer.text.tokenizer import Tokenizer
+from ragformer.text.tokenizer import FIRST_MARK, Tokenizer
+from ragformer.train.embeddings import start_from
 from ragformer.train.loop import (
     Averager,
     Budget,
     Log,
+    MuonAdamW,
     bf16,
     learning_rate,
     load_state,
-    make_optimizer,
     prefetched,
     save_state,
     train_step,
 )
-from ragformer.train.reading_batch import IGNORE, Batch, Collator, Row
+from ragformer.train.reading_batch import IGNORE, MAX_TOKENS, Batch, Collator, Row
 from ragformer.train.reading_data import (
     WEIGHTS,
     Example,
@@ -49,13 +50,15 @@ from ragformer.train.reading_data import (
 class Config:
     """data: the folder with text/, qa/ and instruct/. out: weights and tokenizer.model.
 
-    stage "pretrain" starts from nothing, "answer" from the weights in `out`.
+    stage "pretrain" starts from nothing, "answer" from the weights in `out`. embeddings: vectors
+    of `train embeddings` for "pretrain" to start its table from.
     """
 
     data: Path
     out: Path
     work: Path
     stage: Literal["pretrain", "answer"] = "pretrain"
+    embeddings: Path | None = None
     d_model: int = 256
     n_layers: int = 4
     characters: int = 700
@@ -77,8 +80,10 @@ def main(config: Config) -> Iterator[str]:
     model = new_decoder(_transformer(config, tokenizer), config.seed)
     if config.stage == "answer":
         load_weights(model, config.out)
+    elif config.embeddings:
+        start_from(model.transformer.embed.weight, config.embeddings)
     model.to(device)
-    optimizer = make_optimizer(model, config.peak_rate, 0.05)
+    optimizer = MuonAdamW(model, config.peak_rate, 0.05)
     budget = Budget(config.minutes, config.steps)
     state = config.work / f"{config.stage}.pt"
     average = Averager(model, 0.998)
@@ -171,9 +176,11 @@ def _batches(
     while True:
         rows: list[Row] = []
         while len(rows) < 8 * size:
-            if row := collator.row(next(examples)):
+            row = collator.row(next(examples))
+            if row and len(row.reading.ids) <= MAX_TOKENS:
                 rows.append(row)
-        rows.sort(key=lambda row: len(row.reading.ids))
+        # Written answers need the whole vocabulary's logits: they share a batch.
+        rows.sort(key=lambda row: (row.writes, len(row.reading.ids)))
         groups = [rows[i : i + size] for i in range(0, len(rows), size)]
         # Any order but sorted: the rate falls while a run of batches lasts.
         for group in groups[::2] + groups[1::2]:
@@ -183,8 +190,11 @@ def _batches(
 def reading_loss(model: Decoder, batch: Batch) -> Tensor:
     """How unlikely each row's answer is, in nats: every token written or copied from a place.
 
-    Source: Gu et al. 2016, arXiv:1603.06393, with the place given, not summed over.
+    Source: Gu et al. 2016, arXiv:1603.06393, with the place given, not summed over. Where nothing
+    is written, of the vocabulary only the control symbols compete with the places.
     """
+    vocab_size = model.config.vocab_size
+    n_pieces = vocab_size if batch.writes else FIRST_MARK
     hidden_BTD = model.transformer(
         batch.ids_BT,
         positions_BT=batch.positions_BT,
@@ -195,9 +205,14 @@ def reading_loss(model: Decoder, batch: Batch) -> Tensor:
     answer_BAD = hidden_BTD.gather(1, index_BAD)
     places_BAT = model.place_logits(answer_BAD, hidden_BTD, batch.previous_BA).float()
     places_BAT = places_BAT.masked_fill(~batch.copyable_BT[:, None], -torch.inf)
-    logits_BAN = torch.cat([model.token_logits(answer_BAD).float(), places_BAT], dim=-1)
+    pieces_BAN = model.token_logits(answer_BAD, n_pieces).float()
+    targets_BA = batch.targets_BA
+    targets_BA = targets_BA.where(targets_BA < vocab_size, targets_BA - vocab_size + n_pieces)
     loss_BA = F.cross_entropy(
-        logits_BAN.transpose(1, 2), batch.targets_BA, ignore_index=IGNORE, reduction="none"
+        torch.cat([pieces_BAN, places_BAT], dim=-1).transpose(1, 2),
+        targets_BA,
+        ignore_index=IGNORE,
+        reduction="none",
     )
     return (loss_BA * batch.weights_BA).sum() / len(loss_BA)
 

@@ -23,27 +23,35 @@ from ragformer.nn.config import TransformerConfig, write_model_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import MASK, PAD, Tokenizer
+from ragformer.train.embeddings import start_from
 from ragformer.train.loop import (
     Averager,
     Budget,
     Log,
+    MuonAdamW,
     bf16,
     learning_rate,
     load_state,
-    make_optimizer,
     save_state,
     train_step,
 )
 from ragformer.train.pairs import WEIGHTS, Ids, Pairs, load_pairs
 
+EMBEDDINGS_SHARE = 0.3
+"""Of the counted vectors in the table; the rest is noise, which keeps pieces apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """data: the folder with pairs/, qa/ and text/. out: where the weights go, tokenizer there."""
+    """data: the folder with pairs/, qa/ and text/. out: where the weights go, tokenizer there.
+
+    embeddings: vectors of `train embeddings` to start the table from.
+    """
 
     data: Path
     out: Path
     work: Path
+    embeddings: Path | None = None
     d_model: int = 256
     n_layers: int = 3
     max_tokens: int = 128
@@ -64,6 +72,8 @@ def main(config: Config) -> Iterator[str]:
     device = pick_device()
     tokenizer = Tokenizer(config.out / "tokenizer.model")
     model = new_encoder(_transformer(config, tokenizer), tokenizer.surprisal, config.seed)
+    if config.embeddings:
+        start_from(model.transformer.embed.weight, config.embeddings, EMBEDDINGS_SHARE)
     model.to(device)
     sources = load_pairs(
         config.data, tokenizer, config.max_tokens, config.paragraphs_per_file, config.seed
@@ -122,7 +132,7 @@ def _masked_stage(
 ) -> Iterator[str]:
     """Predict hidden tokens of passages (Devlin et al. 2018, arXiv:1810.04805, section 3.1)."""
     model = _Masked(encoder, surprisal).to(device)
-    optimizer = make_optimizer(model, config.peak_rate, 0.05)
+    optimizer = MuonAdamW(model, config.peak_rate, 0.05)
     budget = Budget(config.masked_minutes, config.masked_steps)
     state = config.work / "masked.pt"
     load_state(state, model, optimizer, budget)
@@ -174,7 +184,7 @@ def _contrastive_stage(
     config: Config, encoder: SentenceEncoder, sources: list[Pairs], log: Log, device: torch.device
 ) -> Iterator[str]:
     model = _Contrastive(encoder).to(device)
-    optimizer = make_optimizer(model, config.peak_rate, 0.05)
+    optimizer = MuonAdamW(model, config.peak_rate, 0.05)
     budget = Budget(config.minutes, config.steps)
     state = config.work / "contrastive.pt"
     average = Averager(encoder)

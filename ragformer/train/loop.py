@@ -60,16 +60,47 @@ def learning_rate(progress: float, peak: float, warmup: float = 0.05, decay: flo
     return peak
 
 
-def make_optimizer(model: nn.Module, peak: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW, decaying matrices only."""
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
-    groups = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    fused = next(model.parameters()).device.type == "cuda"
-    return torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=fused or None)
+class MuonAdamW:
+    """Muon for the blocks' matrices, AdamW for tables, heads and vectors, with one rate.
+
+    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; scaled so
+    that both take AdamW's rate (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+    """
+
+    def __init__(self, model: nn.Module, peak: float, weight_decay: float) -> None:
+        named = list(model.named_parameters())
+        blocks = [p for name, p in named if p.dim() == 2 and "blocks." in name]
+        others = [p for name, p in named if p.dim() == 2 and "blocks." not in name]
+        vectors = [p for _, p in named if p.dim() != 2]
+        groups = [
+            {"params": others, "weight_decay": weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.parts: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=True)
+        ]
+        if blocks:
+            muon = torch.optim.Muon(
+                blocks, lr=peak, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+            self.parts.append(muon)
+
+    def step(self, rate: float) -> None:
+        """Update every weight at learning rate `rate` and forget the gradients."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = rate
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """What `load_state_dict` goes on from."""
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Take over `states` of the same model."""
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)
 
 
 @dataclass
@@ -97,16 +128,11 @@ class Budget:
         return self.progress >= 1.0
 
 
-def train_step(
-    loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, rate: float
-) -> float:
+def train_step(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
     """One backward pass and update; returns the loss. Gradients are clipped to norm 1."""
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.step(rate)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise FloatingPointError(f"the loss is {value}; lower the learning rate")
@@ -162,7 +188,7 @@ class Log:
 def save_state(
     path: Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: MuonAdamW,
     budget: Budget,
     average: Averager | None = None,
 ) -> None:
@@ -185,7 +211,7 @@ def save_state(
 def load_state(
     path: Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: MuonAdamW,
     budget: Budget,
     average: Averager | None = None,
 ) -> bool:
@@ -199,7 +225,14 @@ def load_state(
         budget.step, budget.spent = state["step"], state["seconds"]
         if average is not None:
             average.average = state["average"]
-    except (RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
         fault = str(error).partition("\n")[0]
         raise InputError(
             f"{path} is no training state of these sizes: {fault}; delete it to start anew"

@@ -16,9 +16,9 @@ from ragformer.train.loop import (
     Averager,
     Budget,
     Log,
+    MuonAdamW,
     learning_rate,
     load_state,
-    make_optimizer,
     prefetched,
     save_state,
     train_step,
@@ -47,10 +47,10 @@ def test_a_budget_ends_by_steps_or_by_time():
     assert Budget(60, 0).done
 
 
-def trained(steps: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+def trained(steps: int) -> tuple[nn.Module, MuonAdamW]:
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
-    optimizer = make_optimizer(model, 0.1, 0.05)
+    optimizer = MuonAdamW(model, 0.1, 0.05)
     for _ in range(steps):
         train_step(model(torch.ones(2, 3)).square().sum(), model, optimizer, 0.1)
     return model, optimizer
@@ -92,7 +92,7 @@ def test_a_state_that_does_not_fit_is_one_sentence(tmp_path, damage):
     else:
         path.write_bytes({"empty": b"", "cut": whole[:-300], "text": b"hello"}[damage])
     with pytest.raises(InputError, match=r"a\.pt is no training state .* delete it") as caught:
-        load_state(path, model, make_optimizer(model, 0.1, 0.05), Budget(60, 10))
+        load_state(path, model, MuonAdamW(model, 0.1, 0.05), Budget(60, 10))
     assert "\n" not in str(caught.value)
 
 
@@ -102,13 +102,18 @@ def test_a_loss_that_is_no_number_stops_the_run():
         train_step(model(torch.full((1, 3), float("nan"))).sum(), model, optimizer, 0.1)
 
 
-def test_only_matrices_decay():
-    _, optimizer = trained(0)
-    decays = [
-        (group["weight_decay"], [p.dim() for p in group["params"]])
-        for group in optimizer.param_groups
+def test_only_matrices_decay_and_those_of_blocks_go_to_muon():
+    model = nn.ModuleDict({"blocks": nn.Linear(3, 2), "head": nn.Linear(2, 1)})
+    groups = [
+        (type(part).__name__, group["weight_decay"], [tuple(p.shape) for p in group["params"]])
+        for part in MuonAdamW(model, 0.1, 0.05).parts
+        for group in part.param_groups
     ]
-    assert decays == [(0.05, [2]), (0.0, [1])]
+    assert groups == [
+        ("AdamW", 0.05, [(1, 2)]),
+        ("AdamW", 0.0, [(2,), (1,)]),
+        ("Muon", 0.05, [(2, 3)]),
+    ]
 
 
 @pytest.mark.usefixtures("small_peak")
