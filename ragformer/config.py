@@ -35,7 +35,8 @@ class Settings:
     home: where the collections lie. k: passages a question gets. threads: torch's; 0 lets torch
     choose. workers: processes that read PDFs; 0 means one a core, at most 4. threshold: the
     confidence below which an answer is withheld; None means the model's own. models: the folder
-    with encoder/ and decoder/; None means the one that came with the program.
+    with encoder/ and decoder/; None means the one that came with the program. encoder: the folder
+    of an encoder, in place of the one in `models`.
     """
 
     home: Path
@@ -45,6 +46,7 @@ class Settings:
     workers: int
     threshold: float | None
     models: Path | None
+    encoder: Path | None
     backend: str
     origins: dict[str, str]
 
@@ -85,9 +87,13 @@ def models_folder() -> Path:
 
 def model_folder(kind: Literal["encoder", "decoder"], override: Path | None = None) -> Path:
     """The folder of the encoder's or decoder's weights, `override` if given."""
+    if override is None and kind == "encoder":
+        override = load_settings().encoder
     folder = models_folder() / kind if override is None else override
     if not folder.is_dir():
-        raise NotFoundError(f"there is no {kind} in {folder}; check RAGFORMER_MODELS")
+        raise NotFoundError(
+            f"there is no {kind} in {folder}; check RAGFORMER_MODELS and RAGFORMER_ENCODER"
+        )
     return folder
 
 
@@ -100,6 +106,7 @@ def _defaults() -> dict[str, Any]:
         "workers": 0,
         "threshold": None,
         "models": None,
+        "encoder": None,
         "backend": "local",
     }
 
@@ -190,5 +197,6 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "workers": _whole(0, 64),
     "threshold": _share,
     "models": _path,
+    "encoder": _path,
     "backend": _backend,
 }

@@ -6,27 +6,30 @@ hash. Each document is one transaction, so stopping anywhere loses at most the o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ragformer.errors import EncoderMismatchError, InputError, PdfError
+import numpy as np
+
+from ragformer.errors import InputError, NotFoundError, PdfError
 from ragformer.pdf.chunk import split_pages
 from ragformer.pdf.language import detect_language
-from ragformer.pdf.read import PdfText, read_pdfs
+from ragformer.pdf.read import PagesRead, PdfText, follow_pdfs
 from ragformer.retrieve.embed import Encoder, Vectors, passage_text
 from ragformer.store.rows import KnownFile, Stages
 from ragformer.store.store import Store
 from ragformer.types import Chunk, Document, FileOutcome, FileStatus, Progress, Report
 
 READ_VERSION = 1
-CHUNK_VERSION = 1
-EMBED_AT_ONCE = 2048  # chunks between two transactions when embedding a whole collection anew
+CHUNK_VERSION = 2
+EMBED_AT_ONCE = 64  # chunks between two steps of progress: a few batches of the encoder
 _LOOK_AGAIN = -1  # a size and mtime that no file has: the file is tried again at the next run
 
 
@@ -105,9 +108,11 @@ def index_files(
     vectors are another encoder's and `reembed` is off.
     """
     run = _Run(store, encoder, len(found.files) + len(found.problems))
+    yield run.settle()
     with store.indexing():
+        before = store.generation
         if not options.reembed:
-            check_encoder(store, encoder.id)
+            store.check_encoder(encoder.id)
         yield from run.refresh(found.roots, options)
         for problem in found.problems:
             yield run.settle(problem)
@@ -115,23 +120,9 @@ def index_files(
         yield from run.read(options)
         if options.prune:
             yield from run.prune(found.roots)
-        if any(outcome.status in ("replaced", "removed") for outcome in run.outcomes.values()):
+        if store.generation != before or store.unscrubbed:  # by a run that was cut off
             store.checkpoint()
     yield run.report()
-
-
-def check_encoder(store: Store, encoder_id: str) -> None:
-    """Raises EncoderMismatchError unless every chunk has a vector of this encoder."""
-    if not store.chunks_without_vectors(encoder_id, 1):
-        return
-    others = ", ".join(key for key in store.encoders() if key != encoder_id)
-    if others:
-        what = f"this collection was embedded by encoder {others}, not {encoder_id}"
-        way_out = "or set RAGFORMER_MODELS to the models it was made with"
-    else:
-        what = f"some chunks of this collection have no vector of encoder {encoder_id}"
-        way_out = "which embeds what is missing"
-    raise EncoderMismatchError(f"{what}; run `ragformer index --reembed`, {way_out}")
 
 
 def embed(encoder: Encoder, title: str, chunks: Sequence[Chunk]) -> Vectors:
@@ -142,17 +133,48 @@ def embed(encoder: Encoder, title: str, chunks: Sequence[Chunk]) -> Vectors:
 def reembed(store: Store, encoder: Encoder) -> Iterator[int]:
     """Embed what this encoder has no vector for, or everything if it lacks none.
 
-    Yields the number of chunks of each step; the vectors of other encoders go at the end.
+    Yields the number of chunks of each step. A vector gives way only to a newer one, and those of
+    other encoders go at the end, so that the collection can be asked meanwhile.
     """
-    if not store.chunks_without_vectors(encoder.id, 1):
-        store.drop_vectors_except("")
-    while rows := store.chunks_without_vectors(encoder.id, EMBED_AT_ONCE):
-        passages = store.passages([(key, 0.0) for key, *_ in rows])
+    due = chunks_to_embed(store, encoder)
+    for start in range(0, len(due), EMBED_AT_ONCE):
+        passages = store.passages([(key, 0.0) for key in due[start : start + EMBED_AT_ONCE]])
         texts = [passage_text(p.document.title, p.heading_path, p.text) for p in passages]
         ids = [passage.chunk_id for passage in passages]
         store.set_vectors(encoder.id, ids, encoder.encode(texts))
         yield len(ids)
     store.drop_vectors_except(encoder.id)
+
+
+def chunks_to_embed(store: Store, encoder: Encoder) -> list[int]:
+    """Ids of the chunks that `reembed` embeds."""
+    return store.chunks_without_vectors(encoder.id) or store.chunk_ids().tolist()
+
+
+@dataclass(slots=True)
+class _Pages:
+    """Pages of a run: `read` have come from the readers, `done` are embedded too.
+
+    stored: those of stored documents that are worked on. n_files: how many files are to be read.
+    """
+
+    read: int = 0
+    done: int = 0
+    stored: int = 0
+    n_files: int = 0
+    _in_files: int = 0
+    _opened: dict[Path, PagesRead] = field(default_factory=dict)
+
+    def come_to(self, path: Path, at: PagesRead) -> None:
+        before = self._opened.get(path, PagesRead(0, 0))
+        self._opened[path] = at
+        self.read += at.n - before.n
+        self._in_files += at.n_pages - before.n_pages
+
+    @property
+    def total(self) -> int:
+        """All there are to do; a file not open yet has as many as the others on average."""
+        return self.stored + self._in_files * self.n_files // max(1, len(self._opened))
 
 
 class _Run:
@@ -161,15 +183,26 @@ class _Run:
     def __init__(self, store: Store, encoder: Encoder, n_files: int) -> None:
         self.store, self.encoder, self.n_files = store, encoder, n_files
         self.outcomes: dict[Path, FileOutcome] = {}
-        self.pages_read = self.chunks_embedded = 0
+        self.pages, self.pages_read, self.chunks_embedded = _Pages(), 0, 0
+        self._n_removed = 0
         self._new: dict[str, list[KnownFile]] = {}  # sha256 -> the files with these bytes
         self._started = time.monotonic()
 
     def settle(self, outcome: FileOutcome | None = None) -> Progress:
         if outcome is not None:
             self.outcomes[outcome.path] = outcome
-        done = sum(outcome.status != "removed" for outcome in self.outcomes.values())
-        return Progress(done, self.n_files, self.pages_read, self.chunks_embedded, outcome)
+            self._n_removed += outcome.status == "removed"
+        done = len(self.outcomes) - self._n_removed
+        pages = self.pages
+        return Progress(
+            done,
+            self.n_files,
+            pages.done,
+            self.chunks_embedded,
+            outcome,
+            pages.read,
+            pages.total,
+        )
 
     def report(self) -> Report:
         files = tuple(self.outcomes[path] for path in sorted(self.outcomes))
@@ -178,43 +211,61 @@ class _Run:
 
     def look(self, files: Sequence[Path], retry: bool) -> Iterator[Progress]:
         """Settle every file that needs no reading and note the others; `retry` failed ones."""
+        outdated = self.store.outdated("read", READ_VERSION)
         for path in files:
             known = self.store.known_file(path)
             try:
                 file = KnownFile.of(path)
-                if known and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
-                    if known.document_id is not None:
-                        yield self._stored(file, known.document_id, known)
-                        continue
-                    if not retry:
+                if known is not None and _is_same(known, file):
+                    if known.document_id is None and not retry:
                         yield self.settle(FileOutcome(path, None, "failed", known.reason))
+                        continue
+                    held = known.document_id and self.store.find(known.document_id)
+                    if held and held.id not in outdated:
+                        yield self._stored(file, held, known)
                         continue
                 key = _sha256(path)
             except OSError as error:
-                reason = f"{path.name} cannot be opened: {error.strerror}"
-                yield self._failed(KnownFile(path, _LOOK_AGAIN, _LOOK_AGAIN), reason)
+                yield self._not_come_to(path, f"{path.name} cannot be opened: {error.strerror}")
                 continue
-            if self.store.find(key) is not None:
-                self.store.attach_path(key, file)
-                yield self._stored(file, key, known)
-            else:
+            document = None if key in outdated else self._attached(key, file)
+            if document is None:
                 self._new.setdefault(key, []).append(file)
+            else:
+                yield self._stored(file, document, known)
+
+    def _attached(self, key: str, file: KnownFile) -> Document | None:
+        """The stored document with these bytes, which the file holds now; None if there is none."""
+        with contextlib.suppress(NotFoundError):
+            return self.store.attach_path(key, file)
+        return None
 
     def read(self, options: Options) -> Iterator[Progress]:
-        """Read and store the noted files; the readers run ahead while we embed."""
-        key_of = {files[0].path: key for key, files in self._new.items()}
-        for path, text in read_pdfs(list(key_of), options.workers, options.passwords):
-            files = self._new[key_of[path]]
-            if isinstance(text, PdfError):
-                for file in files:
-                    yield self._failed(file, str(text))
-            elif not _is_as_seen(files[0]):
-                reason = f"{path.name} changed while it was read; index it again"
-                for file in files:
-                    again = KnownFile(file.path, _LOOK_AGAIN, _LOOK_AGAIN)
-                    yield self._failed(again, reason)
-            else:
-                yield from self._add(key_of[path], files, text)
+        """Read and store the noted files; the readers run ahead while we embed.
+
+        Of copies one is read, or the next one where that has changed since we looked.
+        """
+        while self._new:
+            due = {files[0].path: (key, files) for key, files in self._new.items()}
+            self._new = {}
+            self.pages.n_files += len(due)
+            for path, text in follow_pdfs(list(due), options.workers, options.passwords):
+                key, files = due[path]
+                if isinstance(text, PagesRead):
+                    self.pages.come_to(path, text)
+                    yield self.settle()
+                elif not _is_as_seen(files[0]):
+                    self.pages.come_to(path, PagesRead(0, 0))
+                    reason = f"{path.name} changed while it was read; index it again"
+                    yield self._not_come_to(path, reason)
+                    if files[1:]:
+                        self._new[key] = files[1:]
+                elif isinstance(text, PdfError):
+                    self.pages.come_to(path, PagesRead(0, 0))
+                    yield from self._refused(files, str(text))
+                else:
+                    self.pages.come_to(path, PagesRead(len(text.pages), len(text.pages)))
+                    yield from self._add(key, files, text)
 
     def _add(self, key: str, files: list[KnownFile], text: PdfText) -> Iterator[Progress]:
         before = [self.store.known_file(file.path) for file in files]
@@ -224,25 +275,53 @@ class _Run:
             key, text.title, paths, len(text.pages), datetime.now(UTC), language=language
         )
         chunks = split_pages(text, self.encoder.tokenizer.count)
-        vectors_ND = embed(self.encoder, text.title, chunks)
+        vectors_ND = yield from self._embed(text.title, chunks, len(text.pages))
         stages = Stages(text.reader, READ_VERSION, CHUNK_VERSION)
-        self.store.add_document(
+        document = self.store.add_document(
             document, text.pages, chunks, vectors_ND, self.encoder.id, text.outline, files, stages
         )
         self.pages_read += len(text.pages)
-        self.chunks_embedded += len(chunks)
         for file, known in zip(files, before, strict=True):
-            yield self._stored(file, key, known)
+            yield self._stored(file, document, known)
 
-    def _stored(self, file: KnownFile, key: str, known: KnownFile | None) -> Progress:
+    def _embed(
+        self, title: str, chunks: Sequence[Chunk], n_pages: int
+    ) -> Generator[Progress, None, Vectors]:
+        """The vectors of a document's chunks, with a Progress after every EMBED_AT_ONCE."""
+        before = self.pages.done
+        vectors_ND = [embed(self.encoder, title, [])]
+        for start in range(0, len(chunks), EMBED_AT_ONCE):
+            some = chunks[start : start + EMBED_AT_ONCE]
+            vectors_ND.append(embed(self.encoder, title, some))
+            self.chunks_embedded += len(some)
+            self.pages.done = max(self.pages.done, before + some[-1].spans[-1].page - 1)
+            yield self.settle()
+        self.pages.done = before + n_pages
+        return np.concatenate(vectors_ND)
+
+    def _stored(self, file: KnownFile, document: Document, known: KnownFile | None) -> Progress:
         """Settle a file whose document is in the store; `known`: what the path held before."""
-        document = self.store.find(key)
-        assert document is not None
         status: FileStatus = "added"
         if known is not None and known.document_id is not None:
-            status = "unchanged" if known.document_id == key else "replaced"
-        unread = document.unread_pages
-        return self.settle(FileOutcome(file.path, key, status, "", document.n_pages, unread))
+            status = "unchanged" if known.document_id == document.id else "replaced"
+        key, n_pages, unread = document.id, document.n_pages, document.unread_pages
+        return self.settle(
+            FileOutcome(file.path, key, status, "", n_pages, unread, document.language)
+        )
+
+    def _refused(self, files: Sequence[KnownFile], reason: str) -> Iterator[Progress]:
+        """Settle a file that was read in vain, and its copies; what they held before goes."""
+        for file in files:
+            twin = f"{file.path.name} has the same bytes as {files[0].path.name}: "
+            yield self._failed(file, reason if file is files[0] else twin + reason)
+
+    def _not_come_to(self, path: Path, reason: str) -> Progress:
+        """Settle a file that was not read: it is tried again, and keeps what it held before."""
+        known = self.store.known_file(path)
+        if known is None or known.document_id is None:
+            return self._failed(KnownFile(path, _LOOK_AGAIN, _LOOK_AGAIN), reason)
+        reason += " (what was indexed before is kept)"
+        return self.settle(FileOutcome(path, None, "failed", reason))
 
     def _failed(self, file: KnownFile, reason: str) -> Progress:
         self.store.record_failure(dataclasses.replace(file, reason=reason))
@@ -250,24 +329,40 @@ class _Run:
 
     def refresh(self, roots: Sequence[Path], options: Options) -> Iterator[Progress]:
         """Cut and embed anew what is stored, as far as the options or our own versions ask."""
-        for document in self.store.documents():
-            stages = self.store.stages(document.id)
-            asked = options.rechunk and (not roots or _is_under(document.paths, roots))
-            if asked or stages.chunk != CHUNK_VERSION:
-                yield self._rechunk(document, stages)
+        documents = self.store.documents()
+        outdated = self.store.outdated("chunk", CHUNK_VERSION)
+        due = [
+            document
+            for document in documents
+            if document.id in outdated
+            or (options.rechunk and (not roots or _is_under(document.paths, roots)))
+        ]
+        self.pages.stored = sum(document.n_pages for document in due)
+        for document in due:
+            with contextlib.suppress(NotFoundError):  # removed meanwhile
+                yield from self._rechunk(document)
         if options.reembed:
-            for n_chunks in reembed(self.store, self.encoder):
-                self.chunks_embedded += n_chunks
-                yield self.settle()
+            yield from self._reembed(sum(document.n_pages for document in documents))
 
-    def _rechunk(self, document: Document, stages: Stages) -> Progress:
+    def _rechunk(self, document: Document) -> Iterator[Progress]:
+        reader = self.store.stages(document.id).reader
         pages, outline = tuple(self.store.pages(document.id)), self.store.outline(document.id)
-        text = PdfText(document.title, pages, tuple(outline), stages.reader)
+        text = PdfText(document.title, pages, tuple(outline), reader)
         chunks = split_pages(text, self.encoder.tokenizer.count)
-        vectors_ND = embed(self.encoder, document.title, chunks)
+        vectors_ND = yield from self._embed(document.title, chunks, document.n_pages)
         self.store.replace_chunks(document.id, chunks, vectors_ND, self.encoder.id, CHUNK_VERSION)
-        self.chunks_embedded += len(chunks)
-        return self.settle()
+        yield self.settle()
+
+    def _reembed(self, n_pages: int) -> Iterator[Progress]:
+        """Embed the whole collection anew; its pages count as done as its chunks are."""
+        before, n_done = self.pages.done, 0
+        n_chunks = len(chunks_to_embed(self.store, self.encoder))
+        self.pages.stored += n_pages
+        for n in reembed(self.store, self.encoder):
+            n_done += n
+            self.chunks_embedded += n
+            self.pages.done = before + n_pages * n_done // n_chunks
+            yield self.settle()
 
     def prune(self, roots: Sequence[Path]) -> Iterator[Progress]:
         """Forget the files under the roots that are no longer there."""
@@ -289,7 +384,11 @@ def _is_as_seen(file: KnownFile) -> bool:
         now = KnownFile.of(file.path)
     except OSError:
         return False
-    return (now.size, now.mtime_ns) == (file.size, file.mtime_ns)
+    return _is_same(now, file)
+
+
+def _is_same(one: KnownFile, other: KnownFile) -> bool:
+    return (one.size, one.mtime_ns) == (other.size, other.mtime_ns)
 
 
 def _sha256(path: Path) -> str:

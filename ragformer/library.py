@@ -183,26 +183,31 @@ class Library:
         """The same steps; chats drawn from a document that is gone go with it."""
         for step in steps:
             if isinstance(step, Report):
-                gone = {o.document_id for o in step.files if o.status == "removed"}
-                self.chats.forget([key for key in gone if key and not self.store.find(key)])
+                self._forget_chats()
             yield step
+
+    def _forget_chats(self) -> None:
+        """Remove the chats drawn from a document that is no longer here, however it went."""
+        self.chats.forget_all_but([key for (key,) in self.store.query("SELECT id FROM documents")])
 
     def remove(self, document_id: str) -> None:
         """Remove a document, its words, vectors and the chats drawn from it; its files stay."""
         self.store.remove_document(document_id)
-        self.chats.forget([document_id])
+        self._forget_chats()
         self.store.checkpoint()
 
     def forget_failure(self, path: Path) -> None:
         """Forget a file that could not be read."""
         self.store.remove_path(path)
+        self._forget_chats()
+        self.store.checkpoint()
 
     def repair(self) -> list[str]:
         """Make anew what can be made from the stored text; says what was done.
 
         A document that is no longer whole is removed, so that indexing its file reads it again.
         """
-        from ragformer.indexing import check_encoder, reembed
+        from ragformer.indexing import reembed
         from ragformer.store.repair import broken_documents, repair_words
 
         if not self.exists:
@@ -216,10 +221,11 @@ class Library:
                 names = ", ".join(map(str, document.paths)) if document else key[:12]
                 done.append(f"removed {names or key[:12]}: it was not whole; index it again")
             try:
-                check_encoder(self.store, self.encoder.id)
+                self.store.check_encoder(self.encoder.id)
             except EncoderMismatchError:
                 n = sum(reembed(self.store, self.encoder))
                 done.append(f"embedded {n} chunks")
+            self._forget_chats()
             self.store.checkpoint()
         return done
 
@@ -252,9 +258,8 @@ class Library:
         question = check_question(question)
         documents = self._scope(within)
         passages = self._retrieve(question, k, documents, within)
-        unread = tuple((d, d.unread_pages) for d in documents if d.unread_pages)
         threshold = self.settings.threshold
-        return answer_question(question, passages, self.store, self.reader, threshold, unread)
+        return answer_question(question, passages, self.store, self.reader, threshold, documents)
 
     def _scope(self, within: Sequence[str | Path] | None) -> list[Document]:
         """The documents to look in, each with the path first that `within` names."""
@@ -295,11 +300,9 @@ class Library:
 
     def _vector_index(self, store: Store) -> VectorIndex:
         """Every vector of our encoder, built again when the collection has changed."""
-        from ragformer.indexing import check_encoder
-
         generation = store.generation
         if self._vectors is None or self._vectors[0] != generation:
-            check_encoder(store, self.encoder.id)
+            store.check_encoder(self.encoder.id)
             ids_N, vectors_ND = store.vectors(self.encoder.id)
             self._vectors = generation, VectorIndex.build(ids_N, vectors_ND)
         return self._vectors[1]

@@ -119,16 +119,6 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a generator reads: mark i stands for `passages[i - 1]`."""
-
-    question: str
-    passages: tuple[Passage, ...]
-    ids: tuple[int, ...] = ()
-    n_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Sampling:
     """How to choose the next token; temperature 0 is greedy and ignores seed."""
 
@@ -136,7 +126,6 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
@@ -184,17 +173,24 @@ class FileOutcome:
     reason: str = ""
     pages: int = 0
     unread_pages: tuple[int, ...] = ()
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A step of indexing: counts so far, and the file just finished if any."""
+    """A step of indexing: counts so far, and the file just finished if any.
+
+    pages_read: have come from the readers. pages_done: are embedded too. pages_total: of this run,
+    those of files that are not open yet guessed from the others; 0 while nothing can be said.
+    """
 
     files_done: int
     files_total: int
     pages_done: int
     chunks_embedded: int
     outcome: FileOutcome | None = None
+    pages_read: int = 0
+    pages_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

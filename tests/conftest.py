@@ -9,21 +9,29 @@ import dataclasses
 import json
 import os
 import shutil
+import string
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tokenizers
+import torch
 from hypothesis import HealthCheck, settings
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen import canvas
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from ragformer.answer.confidence import FEATURES, Confidence
 from ragformer.answer.reading import N_SEGMENTS
+from ragformer.library import Library, open_library
 from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import new_decoder, new_encoder
 from ragformer.text.tokenizer import Tokenizer
+from ragformer.types import Progress, Report
 
 settings.register_profile(
     "gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -66,6 +74,123 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def noisy() -> Callable[..., nn.Module]:
+    """noisy(Decoder, tokenizer, seed=0, **config): two narrow layers with every weight drawn at
+    random, so that no law holds of them by what was learned."""
+
+    def make(
+        kind: Callable[[TransformerConfig], nn.Module],
+        tokenizer: Tokenizer,
+        seed: int = 0,
+        **config: Any,
+    ) -> nn.Module:
+        sizes = {"vocab_size": tokenizer.vocab_size, "d_model": 32, "n_layers": 2, "d_ff": 48}
+        heads = {"n_heads": 2, "n_kv_heads": 2, "d_head": 16, "qk_norm": True}
+        model = kind(TransformerConfig(**(sizes | heads | config)))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(0.0, 0.4, generator=generator)
+        return model
+
+    return make
+
+
+BERT = {
+    "model_type": "bert",
+    "hidden_act": "gelu",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 40,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-12,
+}
+_MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+BERT_FILES = {
+    "modules.json": [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(_MODULES.items())
+    ],
+    "1_Pooling/config.json": {
+        "word_embedding_dimension": 32,
+        "pooling_mode_mean_tokens": True,
+        "pooling_mode_cls_token": False,
+    },
+    "sentence_bert_config.json": {"max_seq_length": 20, "do_lower_case": False},
+}
+
+
+def bert_tokenizer() -> tokenizers.Tokenizer:
+    """Lower-case letters and digits as WordPiece, padded and cut as a saved one may be."""
+    pieces = string.ascii_lowercase + string.digits + string.punctuation
+    symbols = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = [*symbols, *pieces, *(f"##{piece}" for piece in pieces), "the", "##ing"]
+    ids = {piece: i for i, piece in enumerate(vocabulary)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
+    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    made.add_special_tokens(symbols)
+    made.enable_padding(length=12)
+    made.enable_truncation(12)
+    return made
+
+
+@pytest.fixture(scope="session")
+def write_tokenizer() -> Callable[[Path], None]:
+    """write_tokenizer(path): the tokenizer of a random encoder as a tokenizer.json."""
+    return lambda path: bert_tokenizer().save(str(path))
+
+
+def bert_weights(config: dict[str, Any], seed: int) -> dict[str, Tensor]:
+    """Random weights by the names of a saved BERT, with the pooler that no encoder needs."""
+    d, d_ff = config["hidden_size"], config["intermediate_size"]
+    shapes = {
+        "embeddings.word_embeddings": (config["vocab_size"], d),
+        "embeddings.position_embeddings": (config["max_position_embeddings"], d),
+        "embeddings.token_type_embeddings": (config["type_vocab_size"], d),
+        "embeddings.LayerNorm": (d,),
+        "pooler.dense": (d, d),
+    }
+    for layer in range(config["num_hidden_layers"]):
+        front = f"encoder.layer.{layer}."
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            shapes[f"{front}attention.{part}"] = (d, d)
+        shapes |= {f"{front}intermediate.dense": (d_ff, d), f"{front}output.dense": (d, d_ff)}
+        shapes |= {f"{front}{part}LayerNorm": (d,) for part in ("attention.output.", "output.")}
+    random = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, shape in shapes.items():
+        tensors[f"{name}.weight"] = torch.randn(shape, generator=random) * 0.4 + (len(shape) == 1)
+        if "embeddings." not in name or name.endswith("LayerNorm"):
+            tensors[f"{name}.bias"] = torch.randn(shape[0], generator=random) * 0.4
+    return tensors
+
+
+@pytest.fixture
+def write_bert(tmp_path: Path) -> Callable[..., Path]:
+    """write_bert(name, seed=0, files={}, **config): a random sentence-transformers encoder.
+
+    files: JSON by its path in the folder, in place of the usual ones. config: of the transformer.
+    """
+
+    def write(name: str, seed: int = 0, files: dict[str, Any] | None = None, **config: Any) -> Path:
+        folder = tmp_path / name
+        tokenizer = bert_tokenizer()
+        values = BERT | {"vocab_size": tokenizer.get_vocab_size()} | config
+        for path, content in (BERT_FILES | {"config.json": values} | (files or {})).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(json.dumps(content))
+        tokenizer.save(str(folder / "tokenizer.json"))
+        save_file(bert_weights(values, seed), folder / "model.safetensors")
+        return folder
+
+    return write
+
+
 WritePdf = Callable[..., Path]
 
 
@@ -99,3 +224,29 @@ def home(tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
+
+
+@pytest.fixture
+def library(home: Path) -> Iterator[Library]:
+    with open_library() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def index() -> Callable[..., Report]:
+    """index(library, *paths, **options): the Report, after checking the stream's own laws."""
+
+    def run(library: Library, *paths: Path, **options: object) -> Report:
+        *steps, report = library.index(paths, **options)  # type: ignore[arg-type]
+        assert isinstance(report, Report)
+        counts = []
+        for step in steps:
+            assert isinstance(step, Progress)
+            counts.append((step.files_done, step.pages_done, step.chunks_embedded))
+            assert step.files_done <= step.files_total
+            assert step.pages_done <= step.pages_total
+        assert counts[0] == (0, 0, 0)
+        assert counts == sorted(counts)
+        return report
+
+    return run

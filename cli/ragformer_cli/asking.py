@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ragformer.types import Answer, Passage
 
 ABSTAINED = 3
+# An answer whose reader has gone, as after `| head -1`, is finished and kept like any other.
+_unread = suppress(BrokenPipeError)
 _BATCH_HELP = 'Questions, one a line, or JSONL {"id", "question", "in"}; - is stdin.'
 _batch_option = click.option(
     "--batch", type=click.File("rb"), metavar="FILE", help=f"{_BATCH_HELP} Prints JSON lines."
@@ -84,7 +87,8 @@ def ask(
             return
         answer = _ask(library, _question(question), k, scope, as_json or no_stream, as_json)
         if as_json:
-            say_json(forms.answer_form(library.store, answer))
+            with _unread:
+                say_json(forms.answer_form(library.store, answer))
         _save(library, answer)
     if answer.abstained:
         context.exit(ABSTAINED)
@@ -211,10 +215,12 @@ def _ask(
     for piece in library.stream(question, k, within):
         if isinstance(piece, Answer):
             if not silent:
-                say(piece.text if whole else "")
+                with _unread:
+                    say(piece.text if whole else "")
             return piece
         if not whole:
-            say(piece, end="")
+            with _unread:
+                say(piece, end="")
     raise AssertionError("the stream ended without an Answer")
 
 
@@ -276,17 +282,18 @@ def _parse(raw: bytes, number: int) -> _Line:
         return _Line(None, text, None)
     try:
         values = json.loads(text)
-    except ValueError as error:
+        json.dumps(values.get("id"), allow_nan=False)  # it is printed again
+    except (ValueError, RecursionError) as error:
         raise InputError(f"line {number} is not JSON: {error}") from error
     question, within = values.get("question"), values.get("in")
     if not isinstance(question, str):
         raise InputError(f'line {number} has no "question" that is a text')
     within = [within] if isinstance(within, str) else within
-    if within is not None and not (
-        isinstance(within, list) and all(isinstance(item, str) for item in within)
-    ):
-        raise InputError(f'"in" of line {number} is neither a text nor a list of texts')
-    return _Line(values.get("id"), question, tuple(within) if within else None)
+    if within is None:
+        return _Line(values.get("id"), question, None)
+    if not (isinstance(within, list) and within and all(isinstance(item, str) for item in within)):
+        raise InputError(f'"in" of line {number} is neither a text nor a list of one or more')
+    return _Line(values.get("id"), question, tuple(within))
 
 
 def _answer_line(

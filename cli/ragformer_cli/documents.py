@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ragformer.types import Document, FileOutcome, Page, Report
 
 LISTED_PAGES = 12  # numbers of unread pages spelled out in a human report
+LISTED_FILES = 5  # names of files in another language than English
 
 
 @click.command()
@@ -92,13 +93,18 @@ def summary(report: Report) -> str:
 
 
 def troubles(report: Report) -> list[str]:
-    """A line for each file that failed or has pages without text."""
+    """A line for each file that failed or has pages without text, and one for other languages."""
     lines = []
     for outcome in report.files:
         if outcome.status == "failed":
             lines.append(f"failed: {short_path(outcome.path)}: {outcome.reason}")
         elif outcome.unread_pages:
             lines.append(f"no text: {short_path(outcome.path)}: {_unread(outcome)}")
+    foreign = [outcome for outcome in report.files if outcome.language not in ("", "en")]
+    if foreign:
+        names = [f"{short_path(o.path)} ({o.language})" for o in foreign[:LISTED_FILES]]
+        names += [f"{len(foreign) - LISTED_FILES} more"] * (len(foreign) > LISTED_FILES)
+        lines.append(f"not English, so search by meaning is weak: {', '.join(names)}")
     return lines
 
 
@@ -229,11 +235,23 @@ def rm(context: click.Context, name: str, yes: bool, collection: str | None) -> 
             return
         where = ", ".join(short_path(path) for path in document.paths)
         asked = f"Remove {document.title} ({where}) from the collection?"
-        if not (yes or click.confirm(safe(asked, sys.stderr), err=True)):
-            warn("nothing was removed")
+        if not (yes or _agreed(asked)):
             context.exit(1)
         library.remove(document.id)
     say(f"removed {where}")
+
+
+def _agreed(asked: str) -> bool:
+    """The user's yes; anything else is said to have removed nothing."""
+    try:
+        if click.confirm(safe(asked, sys.stderr), err=True):
+            return True
+        warn("nothing was removed")
+    except click.Abort as abort:
+        if not isinstance(abort.__context__, EOFError):
+            raise  # Ctrl-C
+        warn("\nnobody answered, so nothing was removed; to remove without being asked use --yes")
+    return False
 
 
 def _forget_failure(library: Library, name: str) -> bool:

@@ -1,16 +1,20 @@
 """The `ragformer` command, and the one edge where errors become a sentence and an exit code.
 
     0 done or answered   3 abstained   2 usage   1 error   130 interrupted
+    141 nobody reads on, as after `| head -1`; a single `ask` is answered to its end even so
 
 Commands import what is heavy when they run, so that `--help` needs neither torch nor faiss.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -18,6 +22,7 @@ from ragformer.errors import RagformerError
 from ragformer_cli import asking, documents, measure, system, train
 from ragformer_cli.terminal import warn
 
+READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
 _EPILOG = """
 \b
 Examples:
@@ -45,11 +50,44 @@ for _module in (documents, asking, system, train, measure):
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; if stdout is closed, click leaves with 1."""
-    for stream in (sys.stdout, sys.stderr):
+    """Run the command line and return its exit code, one of those above."""
+    # What importing torch makes lives to the end. The collector need not search it again and again
+    # while it is made, nor at exit: 0.4 s of every command that needs torch.
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
+    _prepare_streams()
+    code = _run(arguments)
+    _drop_unwritten()
+    return code
+
+
+def _prepare_streams() -> None:
+    """No stream is missing, and none stumbles over a character."""
+    # A path or a PDF may hold what the terminal's encoding lacks: show it escaped. A question may
+    # come in another encoding than the terminal's: ask with what can be read of it.
+    for name, mode, errors in (
+        ("stdin", "r", "replace"),
+        ("stdout", "w", "backslashreplace"),
+        ("stderr", "w", "backslashreplace"),
+    ):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, click.open_file(os.devnull, mode, encoding="utf-8"))
+        stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
-            # A path or a PDF may hold what the terminal's encoding lacks: show it escaped.
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=errors)
+
+
+def _drop_unwritten() -> None:
+    """Spare Python's exit a second failure over what stdout did not take."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    streams = sys.stdout, sys.stderr
     try:
         code = main.main(arguments, prog_name="ragformer", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -61,6 +99,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except RagformerError as error:
         return _fail(str(error))
+    except SystemExit:
+        if sys.stdout is streams[0]:
+            raise  # a shell asked for completions
+        sys.stdout, sys.stderr = streams  # click wraps them when the reader has gone
+        return READER_GONE
+    except OSError as error:
+        place = error.filename or "its input or output"
+        return _fail(f"cannot read or write {place}: {error.strerror or error}")
     except Exception as error:
         hint = "set RAGFORMER_DEBUG=1 to see where, and please report it"
         return _fail(f"unexpected {type(error).__name__}: {error}; {hint}")

@@ -38,6 +38,7 @@ def evaluate() -> None:
 @click.argument("path", required=False, type=_path, metavar="[DIR|FILE]")
 @click.option("--reqa", type=_path, metavar="FILE", help="ReQA questions, with --corpus.")
 @click.option("--corpus", type=_path, metavar="FILE", help="The corpus of --reqa.")
+@click.option("--peer", type=_path, metavar="DIR", help="Measure a sentence-transformers too.")
 @_limit_option
 @_seed_option
 @json_option
@@ -45,6 +46,7 @@ def retrieval(
     path: Path | None,
     reqa: Path | None,
     corpus: Path | None,
+    peer: Path | None,
     limit: int | None,
     seed: int,
     as_json: bool,
@@ -54,7 +56,8 @@ def retrieval(
 
     if (path is None) == (reqa is None) or (reqa is None) != (corpus is None):
         raise click.UsageError("give DIR or FILE, or both --reqa and --corpus")
-    _say_result(run(path or reqa, corpus, limit, seed), as_json)  # type: ignore[arg-type]
+    result = run(path or reqa, corpus, limit, seed, peer=peer)  # type: ignore[arg-type]
+    _say_result(result, as_json)
 
 
 @evaluate.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ragformer_cli.terminal import collection_option, json_option, say, say_json
+from ragformer_cli.terminal import collection_option, json_option, say, say_json, warn
 
 if TYPE_CHECKING:
     from ragformer.library import Library
@@ -148,6 +148,43 @@ def info(kind: Literal["encoder", "decoder"], as_json: bool) -> None:
         say(f"{name} = {value}")
     if model["card"]:
         say(f"\n{model['card']}")
+
+
+@models.command("import")
+@click.argument("source", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to write it.  [default: models/<its name> in the home]",
+)
+@click.option("--query-prefix", metavar="TEXT", help="Put before every question, not its own.")
+@click.option("--passage-prefix", metavar="TEXT", help="Put before every passage, not its own.")
+@json_option
+def import_model(
+    source: Path,
+    out: Path | None,
+    query_prefix: str | None,
+    passage_prefix: str | None,
+    as_json: bool,
+) -> None:
+    """Make an encoder of a sentence-transformers folder of the BERT family.
+
+    MiniLM, BGE, E5 and GTE, for example. Pooling, prefixes and length are read from its files.
+
+    \b
+    Example:
+      ragformer models import e5-small-v2 --query-prefix "query: " --passage-prefix "passage: "
+    """
+    from ragformer.retrieve.checkpoints import import_encoder
+
+    imported = import_encoder(source, out, query_prefix, passage_prefix)
+    if as_json:
+        say_json({"path": str(imported.folder), "unused": imported.unused})
+        return
+    if imported.unused:
+        warn(f"not used: {', '.join(imported.unused)}")
+    say(f"wrote {imported.folder}; to use it set RAGFORMER_ENCODER to this folder")
 
 
 def _model(kind: Literal["encoder", "decoder"]) -> dict[str, Any]:

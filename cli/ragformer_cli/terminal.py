@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # All control characters but tab and newline, and those that turn the direction of writing:
 # a terminal obeys them, and the text of a PDF may hold any.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What ends a line, all that str.splitlines knows: a file's name may hold any.
+_LINE_ENDS = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
 def collection_option(command: Command) -> Command:
@@ -68,9 +71,15 @@ def say_json(value: object) -> None:
 
 
 def short_path(path: Path) -> str:
-    """The path as short as it can be typed here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    """The path as short as it can be typed here, on one line."""
+    with suppress(FileNotFoundError, ValueError):  # the working folder is gone, or elsewhere
+        path = path.relative_to(Path.cwd())
+    return one_line(str(path))
+
+
+def one_line(text: str) -> str:
+    """`text` with what would end the line escaped."""
+    return _LINE_ENDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def follow(steps: Iterator[Progress | Report]) -> Report:
@@ -90,15 +99,31 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     """Files, pages a second and time left, on stderr; silent when that is no terminal."""
     from tqdm import tqdm
 
-    layout = "{desc}{n_fmt}/{total_fmt} files |{bar:20}| {remaining} left{postfix}"
-    silent = not is_terminal(sys.stderr)
-    with tqdm(total=0, desc="indexing ", bar_format=layout, disable=silent, leave=False) as bar:
+    shape = {"desc": "indexing", "bar_format": "{desc} |{bar:20}|", "miniters": 0, "leave": False}
+    began = time.monotonic()  # the clock of the rate starts with the first page's embedding
+    with tqdm(**shape, disable=not is_terminal(sys.stderr)) as bar:
 
         def show(step: Progress) -> None:
-            bar.total = step.files_total
-            elapsed = bar.format_dict.get("elapsed") or 0.0 if not silent else 0.0
-            if elapsed:
-                bar.set_postfix_str(f"{step.pages_done / elapsed:.0f} pages/s", refresh=False)
-            bar.update(step.files_done - bar.n)
+            nonlocal began
+            now = time.monotonic()
+            if not step.pages_done:
+                began = now
+            bar.total = step.pages_total or None
+            bar.set_description_str(progress_line(step, now - began), refresh=False)
+            bar.update(step.pages_done - bar.n)
 
         yield show
+
+
+def progress_line(step: Progress, seconds: float) -> str:
+    """What the bar says of a step, `seconds` after the first page began to be embedded."""
+    from tqdm import tqdm
+
+    parts = [f"indexing {step.files_done:,}/{step.files_total:,} files"]
+    if step.pages_done and seconds > 0:
+        rate = step.pages_done / seconds
+        left = tqdm.format_interval((step.pages_total - step.pages_done) / rate)
+        parts += [f"{rate:,.1f} pages/s", f"{left} left"]
+    elif step.pages_read:
+        parts.append(f"{step.pages_read:,} of {step.pages_total:,} pages read")
+    return ", ".join(parts)

@@ -9,24 +9,21 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ragformer.answer.cite import cite, quote_range, unread_sentence
+from ragformer.answer.cite import cite, joins, quote_range
 from ragformer.answer.confidence import Confidence, features, question_coverage
 from ragformer.answer.reader import OpenPrompt, Read, Reader
-from ragformer.errors import WeightsError
+from ragformer.answer.refusal import Refusal, nothing_found
+from ragformer.errors import NotFoundError, StoreError, WeightsError
 from ragformer.nn.constrain import Range
 from ragformer.store.rows import context_line
 from ragformer.store.store import Store
 from ragformer.text.overlap import question_stems
 from ragformer.text.tokenizer import MAX_MARKS
-from ragformer.types import AbstainReason, Answer, Citation, Document, Passage
+from ragformer.types import Answer, Citation, Document, Passage
 
 BACKEND = "local"
 _EDGES = " \n\t,;:"
 """Left out at both ends of a short answer, where a token holds more than the answer."""
-
-
-Unread = Sequence[tuple[Document, tuple[int, ...]]]
-"""Documents that were asked of, each with its pages that have no text."""
 
 
 def answer_question(
@@ -35,40 +32,34 @@ def answer_question(
     store: Store,
     reader: Reader,
     threshold: float | None = None,
-    unread: Unread = (),
+    scope: Sequence[Document] = (),
 ) -> Iterator[str | Answer]:
     """Yield the answer's text as it is written and, last, exactly one Answer.
 
     passages: best first; the first 32 can be marked. threshold: the confidence below which to
-    decline; the one stored beside the weights when absent. unread: what a refusal must mention.
+    decline; the one stored beside the weights when absent. scope: the documents asked, of which a
+    refusal says what could not be searched. Raises StoreError if the best passage is not, or no
+    longer, what its page says.
     """
     started = time.perf_counter()
     passages = tuple(passages[:MAX_MARKS])
     if not passages:
-        reason = _nothing_found(store, unread)
-        yield from _refuse(Refusal(question, reason, unread), passages, reader, 0.0)
+        yield from _refuse(nothing_found(question, store, scope), passages, reader, 0.0)
         return
-    prompt = reader.open(question, [_read_as(passage) for passage in passages])
+    prompt = reader.open(question, list(map(_read_as, passages)), list(map(joins, passages)))
     read = reader.find(prompt)
     confidence = _confidence(reader)
-    sure = confidence(_features(question, read, prompt, reader)) if read.candidates else 0.0
+    sure = confidence(evidence(question, read, prompt, reader)) if read.candidates else 0.0
     limit = confidence.threshold if threshold is None else threshold
     if not read.candidates or sure < limit:
-        yield from _refuse(Refusal(question, "low_confidence", unread), passages, reader, sure)
+        yield from _refuse(Refusal(question, "low_confidence", scope), passages, reader, sure)
         return
-    text, citation = "", None
-    for part in _write(store, passages, reader, prompt, read):
-        if isinstance(part, Citation):
-            citation = part
-        else:
-            text += part
-            yield part
-    usage = {
-        "prompt_tokens": float(read.n_tokens),
-        "passages_read": float(read.n_passages),
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    citations = (citation,) if citation is not None else ()
+    found = _found(store, passages, read)
+    parts = []
+    for part in _write(found, reader, prompt):
+        parts.append(part)
+        yield part
+    text, citations, usage = "".join(parts), (found.citation,), _usage(read, started)
     yield Answer(question, text, citations, passages, sure, False, None, BACKEND, reader.id, usage)
 
 
@@ -77,31 +68,52 @@ def _read_as(passage: Passage) -> tuple[str, str]:
     return context_line(passage.document.title, passage.heading_path), passage.text
 
 
-def _write(
-    store: Store,
-    passages: Sequence[Passage],
-    reader: Reader,
-    prompt: OpenPrompt,
-    read: Read,
-) -> Iterator[str | Citation]:
-    """The short answer, its sentence quoted under the mask, and where; last the citation."""
+def _usage(read: Read, started: float) -> dict[str, float]:
+    return {
+        "prompt_tokens": float(read.n_tokens),
+        "passages_read": float(read.n_passages),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The short answer, the characters of its passage to quote, and where they stand."""
+
+    short: str
+    text: str
+    quote: Range
+    citation: Citation
+
+
+def _found(store: Store, passages: Sequence[Passage], read: Read) -> _Found:
+    """The best answer and its citation, re-read before anything is shown."""
     best = read.candidates[0]
     passage = passages[best.passage]
     start, end = quote_range(passage, best.start, best.end)
-    short = short_form(passage.text[best.start : best.end])
-    if short != short_form(passage.text[start:end]):  # a quote that says no more stands alone
-        yield f"{short}\n\n"
+    name, again = passage.document.path.name, "try again, or run: ragformer doctor --repair"
+    try:
+        citation = cite(store, passage, best.passage + 1, start, end)
+    except NotFoundError as error:
+        raise StoreError(f"{name} has left the collection while it was read; {again}") from error
+    if not citation.verified:
+        raise StoreError(
+            f"page {citation.page} of {name} does not say what was found there by search; {again}"
+        )
+    # A word longer than a quote may be is cut with it.
+    short = short_form(passage.text[best.start : min(best.end, end)])
+    return _Found(short, passage.text, Range(best.passage, start, end), citation)
+
+
+def _write(found: _Found, reader: Reader, prompt: OpenPrompt) -> Iterator[str]:
+    """The short answer, its sentence quoted under the mask, and where."""
+    citation = found.citation
+    if found.short != short_form(citation.quote):  # a quote that says no more stands alone
+        yield f"{found.short}\n\n"
     yield "“"
-    written, mark = "", 0
-    for piece in reader.write_quote(prompt, passage.text, Range(best.passage, start, end)):
-        if isinstance(piece, int):
-            mark = piece
-        else:
-            written += piece
-            yield piece.replace("\n", " ")
-    citation = cite(store, passages[mark - 1], mark, start, start + len(written))
-    yield f"” [{mark}]\n{citation.path.name}, page {_page_name(citation)}"
-    yield citation
+    for piece in reader.write_quote(prompt, found.text, found.quote):
+        yield f"” [{piece}]\n" if isinstance(piece, int) else piece.replace("\n", " ")
+    yield f"{citation.path.name}, page {_page_name(citation)}"
 
 
 def short_form(chosen: str) -> str:
@@ -117,10 +129,11 @@ def _page_name(citation: Citation) -> str:
     return f"{citation.page} (printed {citation.page_label})"
 
 
-def _features(question: str, read: Read, prompt: OpenPrompt, reader: Reader) -> tuple[float, ...]:
+def evidence(question: str, read: Read, prompt: OpenPrompt, reader: Reader) -> tuple[float, ...]:
+    """What speaks for the best answer found, the features of its confidence."""
     best = read.candidates[0]
-    source = next(s for s in prompt.sources if s.index == best.passage)
-    coverage = question_coverage(question_stems(question, reader.rarity), source.overlap)
+    stems = question_stems(question, reader.rarity)
+    coverage = question_coverage(stems, prompt.source(best).overlap)
     return features(read.margin, best.log_likelihood, coverage)
 
 
@@ -131,33 +144,6 @@ def _confidence(reader: Reader) -> Confidence:
             " from a guess; fit one with: ragformer train confidence"
         )
     return reader.confidence
-
-
-def _nothing_found(store: Store, unread: Unread) -> AbstainReason:
-    if not len(store.chunk_ids()):
-        return "unread_pages" if unread else "empty_collection"
-    return "unread_pages" if unread else "no_passage"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a question is declined, and which pages could not be searched."""
-
-    question: str
-    reason: AbstainReason
-    unread: Unread
-
-    @property
-    def text(self) -> str:
-        if self.reason == "empty_collection":
-            return "There are no documents to search. Add some with: ragformer index FOLDER"
-        first = "That is not in your documents, as far as I can tell."
-        if self.reason == "unread_pages":
-            first = "Nothing was found in what could be read."
-        not_searched = unread_sentence(
-            [(document.path.name, pages, document.n_pages) for document, pages in self.unread]
-        )
-        return f"{first} {not_searched}".strip()
 
 
 def _refuse(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ragformer.store.store import Store
 from ragformer.text.sentences import sentence_spans
 from ragformer.types import Box, Citation, Page, Passage, Span
@@ -26,18 +24,14 @@ def part_spans(passage: Passage) -> list[tuple[int, int, Span]]:
 def quote_range(passage: Passage, start: int, end: int) -> tuple[int, int]:
     """The characters of the passage to quote for an answer at start..end, no white space at start.
 
-    The sentences the answer touches, kept within the span it starts in: a quote never crosses a
-    page, nor anything left out between two spans.
+    The answer lies in one span. The sentences it touches, kept within that span: a quote never
+    crosses a page, nor anything left out between two spans.
     """
-    low, high = next((a, b) for a, b, _ in reversed(part_spans(passage)) if a <= start)
-    touched = [
-        (a, b)
-        for a, b in sentence_spans(passage.text)
-        if a < min(end, high) and b > start and b > low and a < high
-    ]
+    low, high = next((a, b) for a, b, _ in part_spans(passage) if a <= start < end <= b)
+    touched = [(a, b) for a, b in sentence_spans(passage.text) if a < end and start < b]
     first, last = max(low, touched[0][0]), min(high, touched[-1][1])
     if len(passage.text[first:last].encode()) > LONGEST_QUOTE:
-        first, last = _around(passage.text, start, min(end, high), first, last)
+        first, last = _around(passage.text, start, end, first, last)
     return first, last
 
 
@@ -59,6 +53,11 @@ def _around(text: str, start: int, end: int, low: int, high: int) -> tuple[int, 
 def _first_bytes(text: str, n: int) -> str:
     """As many whole characters of `text` as fit into n bytes."""
     return text.encode()[:n].decode(errors="ignore")
+
+
+def joins(passage: Passage) -> list[int]:
+    """Where in the passage's text one span ends and the next begins."""
+    return [end for _, end, _ in part_spans(passage)[:-1]]
 
 
 def place_of(passage: Passage, start: int, end: int) -> Span:
@@ -119,19 +118,3 @@ def passage_boxes(store: Store, passage: Passage) -> list[tuple[int, Box]]:
             pages[span.page] = store.page(passage.document.id, span.page)
         found += [(span.page, box) for box in line_boxes(pages[span.page], span.start, span.end)]
     return found
-
-
-def unread_sentence(unread: Sequence[tuple[str, Sequence[int], int]]) -> str:
-    """Name what could not be read: (file name, its pages without text, all its pages) each."""
-    parts = [
-        f"{len(pages)} of {total} pages of {name} {'has' if len(pages) == 1 else 'have'} no text"
-        if total > 1
-        else f"the page of {name} has no text"
-        for name, pages, total in unread
-        if pages
-    ]
-    if not parts:
-        return ""
-    if more := len(parts[3:]):
-        parts[3:] = [f"and {more} more file{'s' if more > 1 else ''} like that"]
-    return "Not searched: " + "; ".join(parts) + "."

@@ -9,9 +9,11 @@ a run of one passage's characters.
 from __future__ import annotations
 
 import codecs
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -36,8 +38,9 @@ from ragformer.nn.checkpoint import load_weights, weights_id
 from ragformer.nn.config import model_config
 from ragformer.nn.constrain import CitedQuote, PassageWalk, Range, Vocabulary
 from ragformer.nn.device import pick_device
-from ragformer.nn.generate import generate
+from ragformer.nn.generate import Mask, generate
 from ragformer.nn.heads import Decoder
+from ragformer.store.rows import DENSE_RUN
 from ragformer.text.overlap import Rarity, question_stems
 from ragformer.text.tokenizer import MAX_MARKS, NO_ANSWER, QUOTE, Tokenizer, mark_id
 from ragformer.types import Sampling
@@ -82,14 +85,24 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class OpenPrompt:
-    """A prompt that has been read: every passage's text, the layout of those that fit, cache and
-    hidden states."""
+    """A prompt that has been read: every passage's text and joins, the layout of those that fit,
+    cache and hidden states."""
 
     texts: tuple[str, ...]
+    joins: tuple[tuple[int, ...], ...]
     reading: Reading
     sources: tuple[Source, ...]
     cache: KVCache
     hidden_1SD: Tensor
+
+    def source(self, candidate: Candidate) -> Source:
+        """The passage a candidate stands in, as it was read."""
+        return next(source for source in self.sources if source.index == candidate.passage)
+
+    def holds(self, passage: int, start: int, end: int) -> bool:
+        """Whether start..end of the passage show something and lie in one part of it."""
+        visible = bool(self.texts[passage][start:end].strip())
+        return visible and not any(start <= join < end for join in self.joins[passage])
 
 
 class Reader:
@@ -107,8 +120,12 @@ class Reader:
         self.tokenizer = tokenizer
         self.id = identity
         self.rarity = Rarity(tokenizer)
-        self.vocabulary = Vocabulary(tokenizer.token_bytes())
         self.device = next(model.parameters()).device
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """What quotes are written with: a refusal does without it."""
+        return Vocabulary(self.tokenizer.token_bytes())
 
     def sources(self, question: str, passages: Sequence[tuple[str, str]]) -> list[Source]:
         """The passages (context line, text) tokenized and compared, as many of the first as fit.
@@ -138,22 +155,31 @@ class Reader:
         return self.find(self.open(question, passages))
 
     @torch.inference_mode()
-    def open(self, question: str, passages: Sequence[tuple[str, str]]) -> OpenPrompt:
-        """Prefill: read the question and as many whole passages as fit into a cache."""
+    def open(
+        self,
+        question: str,
+        passages: Sequence[tuple[str, str]],
+        joins: Sequence[Sequence[int]] | None = None,
+    ) -> OpenPrompt:
+        """Prefill: read the question and as many whole passages as fit into a cache.
+
+        joins: for each passage the places of the characters that stand between two of its parts
+        (two pages, say): no answer has one inside.
+        """
         sources = self.sources(question, passages)
         reading = make_reading(question, sources, self.tokenizer)
-        room = MAX_ANSWER_TOKENS + MAX_QUOTE_TOKENS
-        cache = KVCache(self.model.config, 1, len(reading.ids) + room, device=self.device)
+        cache = KVCache(self.model.config, 1, len(reading.ids), device=self.device)
         prompt_1SD = self._prefill(reading, cache)
         texts = tuple(text for _, text in passages)
-        return OpenPrompt(texts, reading, tuple(sources), cache, prompt_1SD)
+        at = tuple(map(tuple, joins)) if joins is not None else ((),) * len(texts)
+        return OpenPrompt(texts, at, reading, tuple(sources), cache, prompt_1SD)
 
     @torch.inference_mode()
     def find(self, prompt: OpenPrompt) -> Read:
         """The likeliest answers in an open prompt."""
         reading, prompt_1SD = prompt.reading, prompt.hidden_1SD
         places_S = self.model.place_logits(prompt_1SD[:, -1:], prompt_1SD)[0, 0].float()
-        visible = [bool(_copied(prompt, place).strip()) for place in reading.places]
+        visible = [place is not None and _may_start(prompt, place) for place in reading.places]
         none = self.model.token_logits(prompt_1SD[:, -1:])[0, 0, NO_ANSWER].float()
         open_S = places_S.masked_fill(~torch.tensor(visible, device=self.device), -torch.inf)
         first_S1 = torch.log_softmax(torch.cat([open_S, none[None]]), -1)
@@ -173,21 +199,24 @@ class Reader:
         passages = [b""] * quote.passage + [data]
         walk = PassageWalk(passages, self.vocabulary, [Range(quote.passage, start, end)])
         marks = [mark_id(i + 1) for i in range(quote.passage + 1)]
-        tokens = generate(
-            self.model,
-            prompt.cache.repeat(1),
-            QUOTE,
-            Sampling(max_new_tokens=MAX_QUOTE_TOKENS),
-            position=prompt.reading.answer_position + 1,
-            segment=SEGMENT_ANSWER,
-            mask=CitedQuote(walk, marks),
-        )
         pieces = codecs.getincrementaldecoder("utf-8")()
-        for token in tokens:
+        for token in self.write(prompt, MAX_QUOTE_TOKENS, CitedQuote(walk, marks)):
             if token in marks:
                 yield marks.index(token) + 1
             elif piece := pieces.decode(self.vocabulary.bytes_of[token]):
                 yield piece
+
+    def write(self, prompt: OpenPrompt, n: int, mask: Mask | None = None) -> Iterator[int]:
+        """At most n token ids behind the prompt and <quote>, the likeliest that `mask` allows."""
+        return generate(
+            self.model,
+            prompt.cache.repeat(1, n),
+            QUOTE,
+            Sampling(max_new_tokens=n),
+            position=prompt.reading.answer_position + 1,
+            segment=SEGMENT_ANSWER,
+            mask=mask,
+        )
 
     def _prefill(self, reading: Reading, cache: KVCache) -> Tensor:
         ids, positions, segments, blocks = (
@@ -215,7 +244,7 @@ class Reader:
             return []
         scores_B, places_B = first_S.topk(n_beams)
         prompt_BSD = prompt.hidden_1SD.expand(n_beams, -1, -1)
-        cache = prompt.cache.repeat(n_beams)
+        cache = prompt.cache.repeat(n_beams, MAX_ANSWER_TOKENS)
         starts, scores = places_B.tolist(), scores_B.clone()
         found: list[Candidate] = []
         for step in range(MAX_ANSWER_TOKENS):
@@ -224,6 +253,8 @@ class Reader:
             for beam, start in enumerate(starts):
                 if (candidate := _candidate(prompt, start, start + step, ended[beam])) is not None:
                     found.append(candidate)
+                else:  # nor is what goes on from here an answer
+                    scores[beam] = -torch.inf
             scores = scores + going_B
             # Scores only fall: once all that go on are below the best that ended, it stays best.
             if float(scores.max()) <= max(c.log_likelihood for c in found):
@@ -285,13 +316,14 @@ def in_likeliest_sentence(prompt: OpenPrompt, first_S: Tensor) -> Tensor:
     return sentence_S == mass_N.argmax()
 
 
-def _copied(prompt: OpenPrompt, place: Place | None) -> str:
-    """The characters a token stands for; "" where it is no passage text."""
-    return prompt.texts[place[0]][place[1] : place[2]] if place else ""
+def _may_start(prompt: OpenPrompt, place: Place) -> bool:
+    """Whether the token alone is an answer: it shows something, in one part of its passage."""
+    passage, start, end = place
+    return prompt.holds(passage, *_trimmed(prompt.texts[passage], start, end))
 
 
 def _candidate(prompt: OpenPrompt, first: int, last: int, score: float) -> Candidate | None:
-    """The answer from token `first` to token `last`; None unless one passage holds both."""
+    """The answer from token `first` to token `last`; None unless one part of a passage holds it."""
     places = prompt.reading.places
     if last >= len(places) or score == float("-inf"):
         return None
@@ -299,7 +331,7 @@ def _candidate(prompt: OpenPrompt, first: int, last: int, score: float) -> Candi
     if start is None or end is None or start[0] != end[0]:
         return None
     low, high = whole_words(prompt.texts[start[0]], start[1], end[2])
-    return Candidate(start[0], low, high, score)
+    return Candidate(start[0], low, high, score) if prompt.holds(start[0], low, high) else None
 
 
 def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
@@ -307,8 +339,7 @@ def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
 
     Tokens end anywhere: "15 months" is never to be answered as "5 months", nor 3,029.64 as 9.64.
     """
-    chosen = text[start:end]
-    start, end = start + len(chosen) - len(chosen.lstrip()), start + len(chosen.rstrip())
+    start, end = _trimmed(text, start, end)
     while 0 < start < len(text) and _cuts(text, start):
         start -= 1
     while 0 < end < len(text) and _cuts(text, end):
@@ -316,20 +347,34 @@ def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """start..end less the white space at its ends."""
+    chosen = text[start:end]
+    return start + len(chosen) - len(chosen.lstrip()), start + len(chosen.rstrip())
+
+
 def _cuts(text: str, at: int) -> bool:
-    """Whether number or word goes on from text[at - 1] to text[at]. Letters without case (Chinese,
-    Thai) stand in runs that are no words."""
+    """Whether number, word or character goes on from text[at - 1] to text[at]."""
     before, after = text[at - 1], text[at]
+    if _is_mark(after):
+        return not before.isspace()
     if after.isdigit():
         in_number = before in ".," and text[at - 2 : at - 1].isdigit()
-        return before.isdigit() or in_number or _has_case(before)
+        return before.isdigit() or in_number or _in_word(before)
     if before.isdigit():
         return after in ".," and text[at + 1 : at + 2].isdigit()
-    return _has_case(before) and _has_case(after)
+    return _in_word(before) and _in_word(after)
 
 
-def _has_case(letter: str) -> bool:
-    return letter.lower() != letter.upper()
+def _in_word(letter: str) -> bool:
+    """Whether it is part of a word with white space around. Chinese, Thai and their like are
+    written without."""
+    return (letter.isalpha() or _is_mark(letter)) and not DENSE_RUN.match(letter)
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it belongs to the character before: a vowel sign, an accent, a (non-)joiner."""
+    return unicodedata.category(character)[0] == "M" or character in "\u200c\u200d"
 
 
 def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:

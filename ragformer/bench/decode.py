@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ragformer.answer.reader import OpenPrompt, Read, Reader, load_decoder
-from ragformer.answer.reading import SEGMENT_ANSWER
 from ragformer.bench.machine import machine, median_of, synchronize
 from ragformer.errors import InputError
 from ragformer.eval.cases import ReadingCase, read_reading, sample
 from ragformer.nn.constrain import Range
-from ragformer.nn.generate import generate
-from ragformer.text.tokenizer import QUOTE
-from ragformer.types import Sampling
 
 PASSAGES = 8
 PASSAGE_CHARACTERS = 800  # about the 200 tokens of a chunk
@@ -87,13 +83,4 @@ def write_best(reader: Reader, prompt: OpenPrompt, read: Read, passages: Passage
 
 def write_freely(reader: Reader, prompt: OpenPrompt) -> list[int]:
     """DECODE_STEPS tokens behind the prompt, without a mask."""
-    return list(
-        generate(
-            reader.model,
-            prompt.cache.repeat(1),
-            QUOTE,
-            Sampling(max_new_tokens=DECODE_STEPS),
-            position=prompt.reading.answer_position + 1,
-            segment=SEGMENT_ANSWER,
-        )
-    )
+    return list(reader.write(prompt, DECODE_STEPS))

@@ -39,7 +39,7 @@ def with_passages_found(
         ids_N, vectors_ND = store.vectors(encoder.id)
         item_of = dict(zip(ids_N.tolist(), items, strict=True))
         index = VectorIndex.build(ids_N, vectors_ND)
-        questions_QD = encoder.encode([case.question for case in cases])
+        questions_QD = encoder.encode_queries([case.question for case in cases])
         found = []
         for case, vector_D in zip(cases, questions_QD, strict=True):
             hits = fuse_rankings(rank(store, index, vector_D, case.question), k)

@@ -8,6 +8,7 @@ Questions of the tier "core" are scored; "unanswerable" and "vision" ones should
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ragformer.errors import InputError
+from ragformer.errors import InputError, PdfError
 from ragformer.eval.cases import PdfCase, read_pdfqa, sample
 from ragformer.eval.metrics import Metric, hit_at, mean_metric, token_f1
 from ragformer.eval.result import make_result
 from ragformer.library import Library, open_library
+from ragformer.pdf.read import read_pdfs
 from ragformer.retrieve.embed import Vectors
 from ragformer.retrieve.retrieve import CANDIDATES, fuse_rankings, rank
 from ragformer.store.vectors import VectorIndex
@@ -31,13 +33,16 @@ _MARK = re.compile(r"\s*\[\d+\]\s*$")
 Place = tuple[str, int]
 """A document's id and a page of it."""
 
+PageTexts = dict[tuple[str, Path, int], str]
+"""By document id, path and page, the text of the page in the file as it lies there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A question, what it brought, and where the right pages are.
 
-    places: by each way of searching, the pages of the passages found, best first. verbatim: of
-    each citation, whether the page re-reads as the quote.
+    places: by each way of searching, the pages of the passages found, best first. verbatim: see
+    `reread`.
     """
 
     case: PdfCase
@@ -61,9 +66,10 @@ def run(folder: Path, limit: int | None = None, seed: int = 0) -> dict[str, Any]
         raise InputError(f"{folder} holds no question; check questions.jsonl")
     with TemporaryDirectory(prefix="ragformer-eval-") as home, open_library(home=home) as library:
         document_of = index_pdfs(library, folder / "pdfs")
+        texts = read_again(library)
         metrics: dict[str, Metric] = {}
         for scope in ("all", "given"):
-            outcomes = ask_cases(library, cases, document_of, scope == "given")
+            outcomes = ask_cases(library, cases, document_of, texts, scope == "given")
             measured = {**search_metrics(outcomes, seed), **answer_metrics(outcomes, seed)}
             metrics |= {f"{scope}/{name}": metric for name, metric in measured.items()}
         models = {"encoder": library.encoder.id, "decoder": library.reader.id}
@@ -81,12 +87,28 @@ def index_pdfs(library: Library, folder: Path) -> dict[str, str]:
     return {outcome.path.name: str(outcome.document_id) for outcome in report.files}
 
 
+def read_again(library: Library) -> PageTexts:
+    """Read and hash every indexed file anew, so that citations are not held against the store."""
+    paths = [path for document in library.store.documents() for path in document.paths]
+    texts: PageTexts = {}
+    for path, read in read_pdfs(paths, workers=1):
+        if isinstance(read, PdfError):
+            raise read
+        document_id = hashlib.sha256(path.read_bytes()).hexdigest()
+        texts |= {(document_id, path, page.number): page.text for page in read.pages}
+    return texts
+
+
 def ask_cases(
-    library: Library, cases: Sequence[PdfCase], document_of: dict[str, str], given: bool
+    library: Library,
+    cases: Sequence[PdfCase],
+    document_of: dict[str, str],
+    texts: PageTexts,
+    given: bool,
 ) -> list[Outcome]:
     """Search and ask each question over the whole library, or with its file `given`."""
     index = VectorIndex.build(*library.store.vectors(library.encoder.id))
-    questions_QD = library.encoder.encode([case.question for case in cases])
+    questions_QD = library.encoder.encode_queries([case.question for case in cases])
     outcomes = []
     for case, vector_D in zip(cases, questions_QD, strict=True):
         document_id = document_of[case.pdf]
@@ -100,7 +122,7 @@ def ask_cases(
                 document_id,
                 find_places(library, index, vector_D, case.question, only),
                 answer,
-                reread(library, answer),
+                reread(answer, texts),
             )
         )
     return outcomes
@@ -126,10 +148,18 @@ def find_places(
     }
 
 
-def reread(library: Library, answer: Answer) -> tuple[bool, ...]:
-    """Of each citation, whether its page holds the quote at its span."""
+def reread(answer: Answer, texts: PageTexts) -> tuple[bool, ...]:
+    """Of each citation, whether its quote is verbatim; an answer without one counts as one not.
+
+    Verbatim: the file at its path has the bytes of its document, the span of its page holds the
+    quote, and the answer shows it, on one line, in front of its mark.
+    """
+    if not answer.citations and not answer.abstained:
+        return (False,)
     return tuple(
-        library.store.page(c.document_id, c.page).text[c.span.start : c.span.end] == c.quote
+        texts.get((c.document_id, c.path, c.page), "")[c.span.start : c.span.end] == c.quote
+        and c.page == c.span.page
+        and f"“{c.quote.replace(chr(10), ' ')}” [{c.mark}]" in answer.text
         for c in answer.citations
     )
 
@@ -162,7 +192,7 @@ def answer_metrics(outcomes: Sequence[Outcome], seed: int) -> dict[str, Metric]:
 
     f1, coverage: of core questions, a refused one scoring 0. cited_page: of the core questions
     answered, those whose first citation stands on a right page. refused, vision_refused: of the
-    unanswerable, and of those on pictures. quotes_verbatim: of all citations.
+    unanswerable, and of those on pictures. quotes_verbatim: of all citations (see `reread`).
     """
     by_tier: dict[str, list[Outcome]] = {"core": [], "unanswerable": [], "vision": []}
     for one in outcomes:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ragformer.answer.confidence import Confidence, features, question_coverage
+from ragformer.answer.answer import evidence
+from ragformer.answer.confidence import Confidence, features
 from ragformer.answer.reader import Reader, load_decoder
 from ragformer.errors import InputError
 from ragformer.eval.cases import ReadingCase, read_reading, sample
@@ -116,10 +117,8 @@ def _read_case(case: ReadingCase, reader: Reader) -> Row:
     if not read.candidates:
         return Row(case, "", "", -1, yardstick, NOTHING, 0.0)
     best = read.candidates[0]
-    source = prompt.sources[best.passage]
-    index, (_, text) = parts[source.index]
-    coverage = question_coverage(question_stems(case.question, reader.rarity), source.overlap)
-    values = features(read.margin, best.log_likelihood, coverage)
+    index, (_, text) = parts[best.passage]
+    values = evidence(case.question, read, prompt, reader)
     return Row(
         case,
         text[best.start : best.end],

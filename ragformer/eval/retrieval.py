@@ -26,6 +26,7 @@ from ragformer.eval.cases import (
 )
 from ragformer.eval.metrics import Metric, mean_metric, mrr_at, ndcg_at, recall_at
 from ragformer.eval.result import make_result
+from ragformer.retrieve.checkpoints import load_peer
 from ragformer.retrieve.embed import Encoder, load_encoder, passage_text
 from ragformer.retrieve.retrieve import CANDIDATES, RankedBy, fuse_rankings, rank
 from ragformer.store.store import Store
@@ -33,6 +34,11 @@ from ragformer.store.vectors import VectorIndex
 from ragformer.types import Chunk, Document, Page, Span
 
 RECALL_AT = (1, 5, 20, 100)
+# What is measured of each encoder, and the name it is reported under.
+WAYS = {
+    "encoder": {"words": "words", "vectors": "vectors", "fused": "fused"},
+    "peer": {"vectors": "peer", "fused": "peer-fused"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +55,25 @@ def run(
     limit: int | None = None,
     seed: int = 0,
     encoder: Path | None = None,
+    peer: Path | None = None,
 ) -> dict[str, Any]:
     """Measure search on a retrieval folder, a reading file, or a ReQA file and its corpus.
 
     limit, seed: how many questions, and which; the corpus is always whole. encoder: its folder,
-    None for the one in the box.
+    None for the one in the box. peer: a sentence-transformers folder to measure beside it.
     """
-    loaded = load_encoder(encoder)
-    corpus_items, ranked = rank_cases(path, corpus, limit, seed, loaded)
+    encoders = {"encoder": load_encoder(encoder)}
+    if peer is not None:
+        encoders["peer"] = load_peer(peer)
+    found = read_retrieval(path, corpus)
     metrics: dict[str, Metric] = {}
-    for way in ("words", "vectors", "fused"):
-        rows = [(_keys(one, way, corpus_items), one.case.grades) for one in ranked]
-        metrics |= {f"{way}/{name}": value for name, value in ranking_metrics(rows, seed).items()}
-    return make_result("retrieval", len(ranked), metrics, {"encoder": loaded.id})
+    for name, loaded in encoders.items():
+        items, ranked = rank_set(found, limit, seed, loaded)
+        for way, label in WAYS[name].items():
+            rows = [(_keys(one, way, items), one.case.grades) for one in ranked]
+            metrics |= {f"{label}/{k}": value for k, value in ranking_metrics(rows, seed).items()}
+    models = {name: loaded.id for name, loaded in encoders.items()}
+    return make_result("retrieval", len(ranked), metrics, models)
 
 
 def rank_cases(
@@ -105,7 +117,7 @@ def _rank_all(store: Store, encoder: Encoder, cases: Sequence[RetrievalCase]) ->
     ids_N, vectors_ND = store.vectors(encoder.id)
     index = VectorIndex.build(ids_N, vectors_ND)
     place_of = {int(key): place for place, key in enumerate(np.sort(ids_N))}
-    questions_QD = encoder.encode([case.question for case in cases])
+    questions_QD = encoder.encode_queries([case.question for case in cases])
     for case, vector_D in zip(cases, questions_QD, strict=True):
         by_way = rank(store, index, vector_D, case.question)
         yield Ranked(

@@ -55,16 +55,24 @@ class KVCache:
         """Tokens stored so far."""
         return self.layers[0].length
 
-    def repeat(self, batch: int) -> KVCache:
-        """This one-row cache for `batch` rows, copied, so that each may go its own way."""
+    def repeat(self, batch: int, room: int) -> KVCache:
+        """The tokens of this one-row cache for `batch` rows, copied, so that each may go its own
+        way, with room for `room` more."""
         copy = KVCache.__new__(KVCache)
-        copy.capacity = self.capacity
+        copy.capacity = self.length + room
         copy.layers = [
             LayerCache(
-                layer.keys_BGSE.repeat(batch, 1, 1, 1),
-                layer.values_BGSE.repeat(batch, 1, 1, 1),
+                _repeated(layer.keys_BGSE[:, :, : layer.length], batch, room),
+                _repeated(layer.values_BGSE[:, :, : layer.length], batch, room),
                 layer.length,
             )
             for layer in self.layers
         ]
         return copy
+
+
+def _repeated(filled_1GSE: Tensor, batch: int, room: int) -> Tensor:
+    _, G, S, E = filled_1GSE.shape
+    copy_BGSE = filled_1GSE.new_empty(batch, G, S + room, E)
+    copy_BGSE[:, :, :S] = filled_1GSE
+    return copy_BGSE

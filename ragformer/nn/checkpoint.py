@@ -14,20 +14,27 @@ from torch import Tensor, nn
 from ragformer.errors import WeightsError
 
 MAX_SHARD_BYTES = 47 * 2**20
+_BESIDE = ("config.json", "tokenizer.model", "tokenizer.json")
 
 
-def save_weights(model: nn.Module, folder: Path, dtype: torch.dtype | None = None) -> list[Path]:
-    """Write model*.safetensors into `folder`, each below 48 MiB, and return the files.
+def save_weights(
+    model: nn.Module,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    shard_bytes: int | None = None,
+) -> list[Path]:
+    """Write model*.safetensors into `folder` and return the files.
 
-    dtype: convert floating tensors to it; None keeps every bit. Each file is complete before it
-    takes its name, and shards of an earlier save are removed last.
+    dtype: convert floating tensors to it; None keeps every bit. shard_bytes: no file holds more;
+    None keeps each below 48 MiB. Each file is complete before it takes its name, and shards of
+    an earlier save are removed last.
     """
     tensors = {
         name: _converted(tensor.detach().cpu(), dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    shards = _split(tensors)
+    shards = _split(tensors, shard_bytes or MAX_SHARD_BYTES)
     names = (
         ["model.safetensors"]
         if len(shards) == 1
@@ -52,17 +59,17 @@ def _save_shard(path: Path, tensors: dict[str, Tensor]) -> Path:
     return path
 
 
-def _split(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+def _split(tensors: dict[str, Tensor], shard_bytes: int) -> list[dict[str, Tensor]]:
     """Tensors in order, cut into groups below the shard size (a single larger one raises)."""
     shards: list[dict[str, Tensor]] = [{}]
-    room = MAX_SHARD_BYTES
+    room = shard_bytes
     for name, tensor in tensors.items():
         size = tensor.numel() * tensor.element_size()
-        if size > MAX_SHARD_BYTES:
-            raise WeightsError(f"{name} alone takes {size} bytes; a shard holds {MAX_SHARD_BYTES}")
+        if size > shard_bytes:
+            raise WeightsError(f"{name} alone takes {size} bytes; a shard holds {shard_bytes}")
         if size > room:
             shards.append({})
-            room = MAX_SHARD_BYTES
+            room = shard_bytes
         shards[-1][name] = tensor
         room -= size
     return shards
@@ -81,7 +88,11 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
     Values are converted to the model's dtype. Nothing is changed unless everything fits.
     """
-    wanted = model.state_dict()
+    fill(model, read_tensors(folder), folder)
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Every tensor in the shards in `folder`, by its name."""
     found: dict[str, Tensor] = {}
     for path in weight_files(folder):
         try:
@@ -95,6 +106,12 @@ def load_weights(model: nn.Module, folder: Path) -> None:
                     found[name] = shard.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+    return found
+
+
+def fill(model: nn.Module, found: dict[str, Tensor], folder: Path) -> None:
+    """`load_weights` for tensors that have been read; `folder` is where from, for messages."""
+    wanted = model.state_dict()
     if missing := sorted(set(wanted) - set(found)):
         raise WeightsError(f"the weights in {folder} lack {', '.join(missing)}")
     if extra := sorted(set(found) - set(wanted)):
@@ -111,8 +128,12 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 
 def weights_id(folder: Path) -> str:
-    """The first 12 hex digits of the sha256 over the shards: which weights these are."""
+    """The first 12 hex digits of the sha256 over the shards, config and tokenizer in `folder`.
+
+    The same weights under another config (prefixes, for example) or tokenizer do other work.
+    """
+    beside = [path for name in _BESIDE if (path := folder / name).is_file()]
     digest = hashlib.sha256()
-    for path in weight_files(folder):
+    for path in [*weight_files(folder), *beside]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

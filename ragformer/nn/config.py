@@ -109,13 +109,16 @@ def model_config(folder: Path, kind: str) -> TransformerConfig:
     """The transformer of the model in `folder`, which must be of this kind ("encoder", say)."""
     values = read_config(folder / "config.json")
     if values.get("kind") != kind:
-        raise WeightsError(f"{folder} holds a {values.get('kind', 'model')}, not a {kind}")
+        found = values.get("kind", "unknown")
+        raise WeightsError(f"the model in {folder} is of kind {found}, not {kind}")
     if not isinstance(values.get("transformer"), dict):
         raise WeightsError(f"{folder / 'config.json'} describes no transformer")
     return TransformerConfig.from_dict(values["transformer"])
 
 
-def write_model_config(config: TransformerConfig, kind: str, folder: Path) -> None:
-    """Write the config.json that `model_config` reads."""
-    values = {"kind": kind, "transformer": dataclasses.asdict(config)}
+def write_model_config(
+    config: TransformerConfig, kind: str, folder: Path, **more: dict[str, Any]
+) -> None:
+    """Write the config.json that `model_config` reads, and what `more` a model's kind needs."""
+    values = {"kind": kind, "transformer": dataclasses.asdict(config), **more}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

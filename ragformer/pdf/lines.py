@@ -13,12 +13,17 @@ from ragformer.types import Page, Word
 
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 _NUMBER = re.compile(r"\d+|\b[ivxlc]+\b")
-_PAGE_NUMBER = re.compile(r"\b(?:page|seite|página|pagina)\b|^[\W\d]+$", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(
+    rf"\b(?:page|seite|página|pagina)\W{{1,3}}(?:{_NUMBER.pattern})(?:\s*(?:of|von|de|di|/)\s*\d+)?"
+)
+_NAMES_NEXT = re.compile(r"(?:[#№]|\b(?:number|no|nr|nummer|número|numero))\W{0,2}$")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
 LARGER = 1.15  # a heading is this many times as high as the body text, or more
 EDGE_LINES = 3  # how many lines from the top and from the bottom may be running ones
 BAND = 6.0  # points a running line may move up or down between pages
 WINDOW = 4  # pages within which a running line comes back
 SHARE = 0.4  # of the pages from its first to its last: it may stand on every second one
+FRONT_MATTER = 30  # how far a printed page number may be from the physical one
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +82,49 @@ def body_height(lines: Iterable[Line]) -> float:
     return max(count, key=lambda height: (count[height], -height), default=0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """A line near the top or bottom of its page.
+
+    text: lower-cased, with "page" for "page 3 of 9". numbers: the others, each with whether it
+    may be the page's own: it stands alone, or is about the physical page or its printed label and
+    names nothing else ("No. 3").
+    """
+
+    line: Line
+    text: str
+    numbers: tuple[tuple[int, bool], ...]
+
+    @classmethod
+    def of(cls, page: Page, line: Line) -> _Edge:
+        text = _PAGE_NUMBER.sub("page", page.text[line.start : line.end].casefold())
+        found = list(_NUMBER.finditer(text))
+        alone = len(found) == 1 and _NO_LETTERS.fullmatch(text) is not None
+        own = [page.number, *map(_value, _NUMBER.findall(page.label.casefold()))]
+        numbers = []
+        for match in found:
+            value = _value(match.group())
+            near = min(abs(value - number) for number in own) <= FRONT_MATTER
+            names = _NAMES_NEXT.search(text, 0, match.start()) is not None
+            numbers.append((value, alone or (near and not names)))
+        return cls(line, text, tuple(numbers))
+
+
 def running_lines(pages: Sequence[Page], lines: Sequence[Sequence[Line]]) -> set[Line]:
-    """The lines that come back page after page at the top or bottom: the same but for numbers.
+    """The lines that come back page after page at the top or bottom: the same but for the page's
+    number.
 
     lines: those of each page, in order. A line counts when it stands at the same height and says
-    the same as one within the next pages, at least three times, and its numbers stay or count on
-    with the pages; so the rows of a long table stay in. A large line whose number counts on is a
-    heading ("Lesson 3"), not a running line.
+    the same as one within the next pages, at least three times. Each of its numbers stays, or may
+    be the page's own and counts on with it; so the rows of a long table stay in, and "Invoice
+    5017": a line lost to search costs more than one too many. A large line whose number counts on
+    is a heading ("Lesson 3"), not a running line.
     """
-    groups: dict[str, list[tuple[Line, str]]] = defaultdict(list)
+    groups: dict[str, list[_Edge]] = defaultdict(list)
     for page, on_page in zip(pages, lines, strict=True):
         for line in _edges(on_page):
-            text = page.text[line.start : line.end]
-            groups[_NUMBER.sub("#", text.casefold())].append((line, text))
+            edge = _Edge.of(page, line)
+            groups[_NUMBER.sub("\0", edge.text)].append(edge)
     usual = body_height(line for on_page in lines for line in on_page)
     running: set[Line] = set()
     for group in groups.values():
@@ -106,47 +141,45 @@ def _edges(lines: Sequence[Line]) -> list[Line]:
     return list(dict.fromkeys([*lines[:EDGE_LINES], *lines[-EDGE_LINES:]]))
 
 
-def _by_height(group: list[tuple[Line, str]]) -> list[list[tuple[Line, str]]]:
+def _by_height(group: list[_Edge]) -> list[list[_Edge]]:
     """Parts of a group whose lines stand at the same height, give or take BAND, by page."""
-    parts: list[list[tuple[Line, str]]] = []
-    for item in sorted(group, key=lambda item: item[0].y0):
-        if parts and item[0].y0 - parts[-1][-1][0].y0 <= BAND:
-            parts[-1].append(item)
+    parts: list[list[_Edge]] = []
+    for edge in sorted(group, key=lambda edge: edge.line.y0):
+        if parts and edge.line.y0 - parts[-1][-1].line.y0 <= BAND:
+            parts[-1].append(edge)
         else:
-            parts.append([item])
-    return [sorted(part, key=lambda item: item[0].page) for part in parts]
+            parts.append([edge])
+    return [sorted(part, key=lambda edge: edge.line.page) for part in parts]
 
 
-def _repeated(same: list[tuple[Line, str]], large: float) -> list[Line]:
+def _repeated(same: list[_Edge], large: float) -> list[Line]:
     """The lines of one text and height that recur close together and count like pages do."""
-    runs: list[list[tuple[Line, str]]] = [[]]
-    for item in same:
-        if runs[-1] and item[0].page - runs[-1][-1][0].page > WINDOW:
+    runs: list[list[_Edge]] = [[]]
+    for edge in same:
+        if runs[-1] and edge.line.page - runs[-1][-1].line.page > WINDOW:
             runs.append([])
-        runs[-1].append(item)
-    return [line for run in runs if _is_running(run, large) for line, _ in run]
+        runs[-1].append(edge)
+    return [edge.line for run in runs if _is_running(run, large) for edge in run]
 
 
-def _is_running(run: list[tuple[Line, str]], large: float) -> bool:
-    pages = {line.page for line, _ in run}
-    texts = {text for _, text in run}
-    if large and min(line.height for line, _ in run) >= large and len(texts) > 1:
-        return all(map(_PAGE_NUMBER.search, texts)) and len(pages) >= 3 and _counts_on(run)
+def _is_running(run: list[_Edge], large: float) -> bool:
+    pages = {edge.line.page for edge in run}
+    texts = {edge.text for edge in run}
+    if large and min(edge.line.height for edge in run) >= large and len(texts) > 1:
+        return all(map(_NO_LETTERS.fullmatch, texts)) and len(pages) >= 3 and _counts_on(run)
     return len(pages) >= max(3, SHARE * (max(pages) - min(pages) + 1)) and _counts_on(run)
 
 
-def _counts_on(run: list[tuple[Line, str]]) -> bool:
-    """Whether, in most steps, each number stays or grows by as much as the page does."""
-    good = 0
-    for (line, text), (next_line, next_text) in pairwise(run):
-        pages = next_line.page - line.page
-        numbers, next_numbers = _numbers(text), _numbers(next_text)
-        good += all(b - a in (0, pages) for a, b in zip(numbers, next_numbers, strict=False))
-    return good >= 0.6 * (len(run) - 1)
-
-
-def _numbers(text: str) -> list[int]:
-    return [_value(number) for number in _NUMBER.findall(text.casefold())]
+def _counts_on(run: list[_Edge]) -> bool:
+    """Whether each number stays or, in most steps, is a page's own and grows by as much as it."""
+    for numbers in zip(*(edge.numbers for edge in run), strict=True):
+        if len({value for value, _ in numbers}) == 1:
+            continue
+        ahead = [value - edge.line.page for edge, (value, _) in zip(run, numbers, strict=True)]
+        steps = zip(pairwise(ahead), numbers[1:], strict=True)
+        if sum(own and a == b for (a, b), (_, own) in steps) < 0.6 * (len(run) - 1):
+            return False
+    return True
 
 
 def _value(number: str) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,7 +22,9 @@ from ragformer.pdf.child import USUAL_LIMITS, Child, ChildDiedError, Limits
 from ragformer.pdf.outline import choose_title, outline_items, plain_line
 from ragformer.types import OutlineItem, Page, Word
 
-__all__ = ["Limits", "PdfText", "read_pdf", "read_pdfs"]
+__all__ = ["Limits", "PagesRead", "PdfText", "follow_pdfs", "read_pdf", "read_pdfs"]
+
+TELL_EVERY = 25  # pages of a file between two PagesRead
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,23 @@ class PdfText:
     reader: str
 
 
+@dataclass(frozen=True, slots=True)
+class PagesRead:
+    """How far the reading of a file has come."""
+
+    n: int
+    n_pages: int
+
+
 def read_pdf(path: Path, password: str | None = None, limits: Limits = USUAL_LIMITS) -> PdfText:
     """Read one PDF in a child process of its own.
 
     Raises PasswordError when it is encrypted and `password` does not open it, else PdfError.
     """
     with Child(limits) as child:
-        return _read(child, path, () if password is None else (password,))
+        *_, text = _read(child, path, () if password is None else (password,))
+        assert isinstance(text, PdfText)
+        return text
 
 
 def read_pdfs(
@@ -54,17 +66,37 @@ def read_pdfs(
 
     passwords: tried in order on files that need one. At most 2 * workers files wait in memory.
     """
+    for path, read in follow_pdfs(paths, workers, passwords, limits):
+        if not isinstance(read, PagesRead):
+            yield path, read
+
+
+def follow_pdfs(
+    paths: Iterable[Path],
+    workers: int,
+    passwords: Sequence[str] = (),
+    limits: Limits = USUAL_LIMITS,
+) -> Iterator[tuple[Path, PagesRead | PdfText | PdfError]]:
+    """As `read_pdfs`, with a PagesRead when a file is open and after every TELL_EVERY pages."""
     waiting = iter(list(paths))
     running: dict[Future[PdfText | PdfError], Path] = {}
+    news: _News = SimpleQueue()
     with ThreadPoolExecutor(workers) as threads, _Pool(workers, limits) as pool:
         while True:
             while len(running) < 2 * workers and (path := next(waiting, None)) is not None:
-                running[threads.submit(pool.read, path, passwords)] = path
+                future = threads.submit(pool.read, path, passwords, news)
+                running[future] = path
+                future.add_done_callback(news.put)
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield running.pop(future), future.result()
+            item = news.get()
+            if isinstance(item, Future):
+                yield running.pop(item), item.result()
+            else:
+                yield item
+
+
+_News = SimpleQueue[Future[PdfText | PdfError] | tuple[Path, PagesRead]]
 
 
 class _Pool:
@@ -83,10 +115,14 @@ class _Pool:
         for child in self._children:
             child.close()
 
-    def read(self, path: Path, passwords: Sequence[str]) -> PdfText | PdfError:
+    def read(self, path: Path, passwords: Sequence[str], news: _News) -> PdfText | PdfError:
         child = self._idle.get()
         try:
-            return _read(child, path, passwords)
+            for step in _read(child, path, passwords):
+                if isinstance(step, PdfText):
+                    return step
+                news.put((path, step))
+            raise AssertionError("the stream ended without a PdfText")
         except PdfError as error:
             return error
         finally:
@@ -105,14 +141,15 @@ class _Draft:
     values: _Points = field(default_factory=lambda: _Points())
 
 
-def _read(child: Child, path: Path, passwords: Sequence[str]) -> PdfText:
+def _read(child: Child, path: Path, passwords: Sequence[str]) -> Iterator[PagesRead | PdfText]:
+    """PagesRead as it goes and, last, exactly one PdfText."""
     _check_file(path)
     draft = _Draft()
     child.start_clock()
     deaths = 0
     while True:
         try:
-            _read_frames(child, path, passwords, draft)
+            yield from _read_frames(child, path, passwords, draft)
             break
         except ChildDiedError as death:
             deaths += 1
@@ -120,7 +157,7 @@ def _read(child: Child, path: Path, passwords: Sequence[str]) -> PdfText:
     if draft.head is None or not any(page.status != "failed" for page in draft.pages):
         reason = draft.pages[0].reason if draft.pages else "it has no pages"
         raise PdfError(f"{path.name}: no page could be read ({reason})")
-    return PdfText(
+    yield PdfText(
         choose_title(str(draft.head["title"]), draft.pages, path),
         tuple(draft.pages),
         outline_items(draft.head["outline"], len(draft.pages)),
@@ -142,7 +179,9 @@ def _check_file(path: Path) -> None:
         raise PdfError(f"{path.name} is empty (0 bytes)")
 
 
-def _read_frames(child: Child, path: Path, passwords: Sequence[str], draft: _Draft) -> None:
+def _read_frames(
+    child: Child, path: Path, passwords: Sequence[str], draft: _Draft
+) -> Iterator[PagesRead]:
     """One attempt, from the first page not read yet. A PdfError it raises is final."""
     request = {
         "path": str(path.absolute()),
@@ -160,6 +199,8 @@ def _read_frames(child: Child, path: Path, passwords: Sequence[str], draft: _Dra
             draft.pages.append(_page(head, body, draft.values))
             if draft.pages[-1].status == "text" and draft.head is not None:
                 draft.readers.add("pypdf" if head["second"] else str(draft.head["reader"]))
+        if draft.head is not None and len(draft.pages) % TELL_EVERY == 0:
+            yield PagesRead(len(draft.pages), int(draft.head["n_pages"]))
 
 
 def _refusal(path: Path, head: dict[str, Any], passwords: Sequence[str]) -> PdfError:

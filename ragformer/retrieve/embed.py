@@ -1,10 +1,13 @@
-"""Texts to vectors with our own encoder."""
+"""Texts to vectors with an encoder: our own, or an imported one in the same form."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +15,18 @@ import torch
 from torch import Tensor
 
 from ragformer.config import model_folder
+from ragformer.errors import WeightsError
 from ragformer.nn.checkpoint import load_weights, weights_id
-from ragformer.nn.config import model_config
+from ragformer.nn.config import model_config, read_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.store.rows import storable
+from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import PAD, Tokenizer
 
 MAX_TOKENS = 256
 BATCH_TOKENS = 8192
-LONGEST_PIECE = 16
-"""Characters in the longest piece of a sentencepiece vocabulary (its trainer's default)."""
 
 Vectors = npt.NDArray[np.float32]
 
@@ -33,21 +36,74 @@ def passage_text(title: str, heading_path: Sequence[str], text: str) -> str:
     return ". ".join([part for part in (title, *heading_path) if part] + [text])
 
 
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How an encoder wants its texts: "texts" in its config.json.
+
+    query_prefix, passage_prefix: stand in front of each question, of each passage. max_tokens:
+    how many count. float32: compute in it even where bfloat16 is faster, so that an imported
+    encoder gives its reference's numbers.
+    """
+
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    max_tokens: int = MAX_TOKENS
+    float32: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 3:  # a symbol, a token and a symbol
+            raise WeightsError(f"an encoder that reads {self.max_tokens} tokens reads no text")
+
+    @classmethod
+    def from_dict(cls, values: Any) -> TextForm:
+        """The form in a parsed config.json; a field that is unknown or no such value is refused."""
+        if not isinstance(values, dict):
+            raise WeightsError(f"an encoder's texts are described by {values!r}, not an object")
+        defaults = {field.name: field.default for field in fields(cls)}
+        for name, value in values.items():
+            if name not in defaults:
+                raise WeightsError(f"an encoder's texts have no {name}; there are: {[*defaults]}")
+            if type(value) is not type(defaults[name]):
+                raise WeightsError(f"{name} of an encoder's texts is {value!r}")
+        return cls(**values)
+
+
+OUR_FORM = TextForm()
+
+
 class Encoder:
     """A loaded encoder. `id` names its weights: vectors of different ids are not comparable."""
 
-    def __init__(self, model: SentenceEncoder, tokenizer: Tokenizer, identity: str) -> None:
+    def __init__(
+        self,
+        model: SentenceEncoder,
+        tokenizer: Tokenizer | CheckpointTokenizer,
+        identity: str,
+        form: TextForm = OUR_FORM,
+    ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.id = identity
+        self.form = form
         self.dim = model.config.d_model
         self.device = next(model.parameters()).device
-        self._bf16 = self.device.type == "cuda" or bf16_is_faster()
+
+    @cached_property
+    def _bf16(self) -> bool:
+        """Whether `encode` computes in bfloat16; a question alone need not find out."""
+        return not self.form.float32 and (self.device.type == "cuda" or bf16_is_faster())
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors, float32 [N, D], in the order of `texts`; each text's first 256 tokens
-        count. Any string has a vector."""
-        rows = [self._ids(text) for text in texts]
+        """Unit vectors of passages, float32 [N, D], in their order; each one's first tokens
+        count, 256 in our own encoder. Any string has a vector."""
+        return self._encode(self.form.passage_prefix, texts)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """As `encode`, for questions."""
+        return self._encode(self.form.query_prefix, texts)
+
+    def _encode(self, prefix: str, texts: Sequence[str]) -> Vectors:
+        rows = [self._ids(prefix + text) for text in texts]
         vectors_ND = np.zeros((len(rows), self.dim), dtype=np.float32)
         for batch in length_sorted_batches([len(row) for row in rows], BATCH_TOKENS):
             vectors_ND[batch] = self._forward([rows[i] for i in batch], self._bf16)
@@ -56,13 +112,11 @@ class Encoder:
     def encode_query(self, text: str) -> Vectors:
         """The unit vector of one question, float32 [D]; in float32, as one row gains nothing
         from bfloat16."""
-        vector_D: Vectors = self._forward([self._ids(text)], False)[0]
+        vector_D: Vectors = self._forward([self._ids(self.form.query_prefix + text)], False)[0]
         return vector_D
 
     def _ids(self, text: str) -> list[int]:
-        # Only these characters can reach the first tokens; the rest is not worth cutting.
-        line = model_line(storable(text[: MAX_TOKENS * LONGEST_PIECE]))
-        return self.tokenizer.encode(line)[:MAX_TOKENS]
+        return self.tokenizer.row(model_line(storable(text)), self.form.max_tokens)
 
     @torch.inference_mode()
     def _forward(self, rows: list[list[int]], bf16: bool) -> Vectors:
@@ -111,5 +165,21 @@ def load_encoder(path: Path | None = None) -> Encoder:
     folder = model_folder("encoder", path)
     model = SentenceEncoder(model_config(folder, "encoder"))
     load_weights(model, folder)
-    tokenizer = Tokenizer(folder / "tokenizer.model")
-    return Encoder(model.to(pick_device()), tokenizer, weights_id(folder))
+    form = TextForm.from_dict(read_config(folder / "config.json").get("texts", {}))
+    tokenizer = _open_tokenizer(folder)
+    for what, has, most in (
+        ("tokenizer knows", tokenizer.vocab_size, model.config.vocab_size),
+        ("texts take", form.max_tokens, model.config.max_seq_len),
+    ):
+        if has > most:
+            raise WeightsError(f"the {what} {has} tokens in {folder}, its transformer {most}")
+    return Encoder(model.to(pick_device()), tokenizer, weights_id(folder), form)
+
+
+def _open_tokenizer(folder: Path) -> Tokenizer | CheckpointTokenizer:
+    imported = folder / "tokenizer.json"
+    return (
+        CheckpointTokenizer(imported)
+        if imported.is_file()
+        else Tokenizer(folder / "tokenizer.model")
+    )

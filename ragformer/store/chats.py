@@ -1,21 +1,22 @@
 """What was asked and answered: `chats.db`, beside the collection's store.
 
 Its own file, so that asking never waits for indexing. A turn remembers which documents its answer
-was drawn from, and goes when one of them is removed.
+was drawn from, and goes when one of them is no longer in the store.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ragformer.errors import StoreReadOnlyError
-from ragformer.store.files import BUSY_SECONDS, is_writable, plain_errors
+from ragformer.store.files import BUSY_SECONDS, disk_error, is_writable, plain_errors
+from ragformer.store.rows import storable
 from ragformer.types import Answer
 
 CHATS = "chats.db"
@@ -66,7 +67,8 @@ class Chats:
             if chat is None:
                 (chat,) = db.execute("SELECT coalesce(max(chat), 0) + 1 FROM turns").fetchone()
             asked_at = datetime.now(UTC).isoformat()
-            row = (chat, asked_at, answer.question, answer.text, answer.reason)
+            said = storable(answer.question), storable(answer.text)
+            row = (chat, asked_at, *said, answer.reason)
             turn = db.execute("INSERT INTO turns VALUES (NULL, ?, ?, ?, ?, ?)", row).lastrowid
             pairs = [(turn, document_id) for document_id in sorted(documents)]
             db.executemany("INSERT INTO drawn_from VALUES (?, ?)", pairs)
@@ -81,22 +83,25 @@ class Chats:
             rows = db.execute(f"{columns} WHERE chat = ? ORDER BY id", (chat,)).fetchall()
         return [Turn(datetime.fromisoformat(row[0]), *row[1:]) for row in rows]
 
-    def forget(self, document_ids: list[str]) -> None:
-        """Remove every turn drawn from one of these documents, leaving nothing of it on disk."""
-        if not document_ids or not self.file.exists():
+    def forget_all_but(self, document_ids: Collection[str]) -> None:
+        """Remove every turn drawn from any other document, leaving nothing of it on disk."""
+        if not self.file.exists():
             return
         with self._writing() as db:
             db.execute(
                 "DELETE FROM turns WHERE id IN (SELECT turn_id FROM drawn_from"
-                " WHERE document_id IN (SELECT value FROM json_each(?)))",
-                (json.dumps(document_ids),),
+                " WHERE document_id NOT IN (SELECT value FROM json_each(?)))",
+                (json.dumps(list(document_ids)),),
             )
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         if not is_writable(self.file if self.file.exists() else self.folder):
             raise StoreReadOnlyError(f"{self.folder} cannot be written, so the chat is not saved")
-        self.file.touch(mode=0o600)
+        try:
+            self.file.touch(mode=0o600)
+        except OSError as error:
+            raise disk_error(self.folder, error) from error
         with plain_errors(self.folder), self._open("mode=rw") as db:
             db.executescript(_TABLES)
             db.execute("BEGIN IMMEDIATE")

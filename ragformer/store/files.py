@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ragformer.errors import (
@@ -81,15 +81,14 @@ def disk_error(folder: Path, error: OSError) -> StoreError:
 
 def _open_to_write(database: Path) -> sqlite3.Connection:
     connection = _open(database, "mode=rw")
-    try:
+    with ExitStack() as unless_opened:
+        unless_opened.callback(connection.close)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
+        unless_opened.pop_all()
     return connection
 
 
@@ -100,7 +99,8 @@ def _open_to_read(database: Path) -> sqlite3.Connection:
     With no log left behind the main file is whole and may be read as one that never changes.
     """
     connection = _open(database, "mode=ro")
-    try:
+    with ExitStack() as unless_opened:
+        unless_opened.callback(connection.close)
         try:
             found = version(connection)
         except sqlite3.OperationalError:
@@ -111,6 +111,7 @@ def _open_to_read(database: Path) -> sqlite3.Connection:
                 ) from None
             connection.close()
             connection = _open(database, "immutable=1")
+            unless_opened.callback(connection.close)
             found = version(connection)
         if found != len(MIGRATIONS):
             raise StoreError(
@@ -118,9 +119,7 @@ def _open_to_read(database: Path) -> sqlite3.Connection:
                 f"{len(MIGRATIONS)}, and it cannot be written to upgrade it; open it once where "
                 "it can be written, with the newer ragformer"
             )
-    except BaseException:
-        connection.close()
-        raise
+        unless_opened.pop_all()
     return connection
 
 
@@ -178,7 +177,7 @@ def plain_errors(folder: Path) -> Iterator[None]:
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 raise StoreError(
                     f"the collection in {folder} is damaged ({error}); "
-                    "run `ragformer doctor --check` to see what is lost"
+                    "move that folder away and index the files again"
                 ) from error
             case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_PERM:
                 raise StoreError(

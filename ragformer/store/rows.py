@@ -8,11 +8,13 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ragformer.types import Span, Word
+from ragformer.types import Document, Span, Word
 
 # Scripts written without spaces between words, and Korean, whose words carry their particles:
 # Thai, Lao, Myanmar, Khmer, kana, Han (with extensions), Hangul, half-width katakana.
@@ -22,6 +24,14 @@ _DENSE_SCRIPTS = (
     "\U00020000-\U0003ffff"
 )
 DENSE_RUN = re.compile(f"[{_DENSE_SCRIPTS}]+")
+DOCUMENTS = """
+    SELECT id, title, n_pages, added_at, language,
+        (SELECT json_group_array(hex(path)) FROM paths WHERE document_id = documents.id),
+        (SELECT json_group_object(status, n) FROM (
+            SELECT status, count(*) AS n FROM pages WHERE document_id = documents.id GROUP BY 1)),
+        (SELECT json_group_array(number) FROM pages
+            WHERE document_id = documents.id AND status IN ('empty', 'failed'))
+    FROM documents"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +125,18 @@ def pack_headings(heading_path: Sequence[str]) -> str:
 
 def unpack_headings(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
+
+
+def unpack_document(row: tuple[Any, ...]) -> Document:
+    """A row of `DOCUMENTS` as a value."""
+    key, title, n_pages, added_at, language, paths, counts, unread = row
+    return Document(
+        id=key,
+        title=title,
+        paths=tuple(sorted(unpack_path(bytes.fromhex(path)) for path in json.loads(paths))),
+        n_pages=n_pages,
+        added_at=datetime.fromisoformat(added_at),
+        status_counts=json.loads(counts),
+        language=language,
+        unread_pages=tuple(sorted(json.loads(unread))),
+    )

@@ -15,22 +15,23 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from ragformer.errors import NotFoundError, StoreError, StoreReadOnlyError
+from ragformer.errors import EncoderMismatchError, NotFoundError, StoreError, StoreReadOnlyError
 from ragformer.store import write
 from ragformer.store.check import find_faults
 from ragformer.store.files import connect, plain_errors
 from ragformer.store.lock import indexer_lock
 from ragformer.store.rows import (
+    DOCUMENTS,
     KnownFile,
     Stages,
     pack_path,
+    unpack_document,
     unpack_headings,
     unpack_path,
     unpack_spans,
@@ -44,14 +45,6 @@ Vectors = npt.NDArray[np.float32]
 
 _LISTED = "IN (SELECT value FROM json_each(?))"
 _ADD_TO_GENERATION = "UPDATE meta SET value = value + ? WHERE key = 'generation'"
-_DOCUMENTS = """
-    SELECT id, title, n_pages, added_at, language,
-        (SELECT json_group_array(hex(path)) FROM paths WHERE document_id = documents.id),
-        (SELECT json_group_object(status, n) FROM (
-            SELECT status, count(*) AS n FROM pages WHERE document_id = documents.id GROUP BY 1)),
-        (SELECT json_group_array(number) FROM pages
-            WHERE document_id = documents.id AND status IN ('empty', 'failed'))
-    FROM documents"""
 
 
 class Store:
@@ -135,10 +128,10 @@ class Store:
     def _load(self, ids: Collection[str] | None) -> dict[str, Document]:
         """The documents of these ids that are there; None means all. One statement, one moment."""
         if ids is None:
-            rows = self.query(_DOCUMENTS)
+            rows = self.query(DOCUMENTS)
         else:
-            rows = self.query(f"{_DOCUMENTS} WHERE id {_LISTED}", json.dumps(list(ids)))
-        return {row[0]: _document(row) for row in rows}
+            rows = self.query(f"{DOCUMENTS} WHERE id {_LISTED}", json.dumps(list(ids)))
+        return {row[0]: unpack_document(row) for row in rows}
 
     def add_document(
         self,
@@ -151,22 +144,25 @@ class Store:
         files: Sequence[KnownFile] = (),
         stages: Stages | None = None,
     ) -> Document:
-        """Store a document whole, in one transaction; one that is there only gains the files.
+        """Store a document whole, in one transaction.
 
-        `vectors_ND`: float32, row i for chunks[i]. `files`: where it was seen; by default
-        `document.paths`, with a size that no file has, so that they are looked at again. A file
-        that held another document holds this one now; a document held nowhere goes.
+        One that is there only gains the files, unless another version of reading made it: then its
+        content goes and this takes its place. `vectors_ND`: float32, row i for chunks[i]. `files`:
+        where it was seen; by default `document.paths`, with a size that no file has, so that they
+        are looked at again. A file that held another document holds this one now; a document held
+        nowhere goes.
         """
+        stages = stages or Stages()
         with self._writing() as db:
-            if self.find(document.id) is None:
-                write.insert_document(db, document, stages or Stages())
+            if self.find(document.id) is None or self.stages(document.id).read != stages.read:
+                write.put_document(db, document, stages)
                 write.insert_pages(db, document.id, pages)
                 write.insert_outline(db, document.id, outline)
                 ids = write.insert_chunks(db, document.id, chunks)
                 write.put_vectors(db, encoder_id, ids, vectors_ND)
             for file in files or [KnownFile(path, -1, -1) for path in document.paths]:
                 write.attach(db, file, document.id)
-        return self._need(document.id)
+            return self._need(document.id)
 
     def replace_chunks(
         self,
@@ -177,8 +173,8 @@ class Store:
         chunk_version: int,
     ) -> None:
         """Cut a stored document anew: its old chunks and all their vectors go."""
-        self._need(document_id)
         with self._writing() as db:
+            self._need(document_id)
             db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
             ids = write.insert_chunks(db, document_id, chunks)
             write.put_vectors(db, encoder_id, ids, vectors_ND)
@@ -188,8 +184,15 @@ class Store:
     def stages(self, document_id: str) -> Stages:
         """How the document was read and cut; raises NotFoundError if it is not there."""
         columns = "SELECT reader, read_version, chunk_version FROM documents WHERE id = ?"
-        self._need(document_id)
-        return Stages(*self.query(columns, document_id)[0])
+        rows = self.query(columns, document_id)
+        if not rows:
+            raise _missing(document_id)
+        return Stages(*rows[0])
+
+    def outdated(self, stage: Literal["read", "chunk"], version: int) -> set[str]:
+        """Ids of the documents that another version of this stage made."""
+        rows = self.query(f"SELECT id FROM documents WHERE {stage}_version <> ?", version)
+        return {row[0] for row in rows}
 
     def known_file(self, path: Path) -> KnownFile | None:
         """The file as it was last seen, read or failed."""
@@ -200,11 +203,15 @@ class Store:
         )
         return KnownFile(path, *rows[0]) if rows else None
 
-    def attach_path(self, document_id: str, file: KnownFile) -> None:
-        """Note that the file, as it is now, holds this stored document."""
-        self._need(document_id)
+    def attach_path(self, document_id: str, file: KnownFile) -> Document:
+        """Note that the file, as it is now, holds this stored document, and return that.
+
+        Raises NotFoundError if it is not there.
+        """
         with self._writing() as db:
+            self._need(document_id)
             write.attach(db, file, document_id)
+            return self._need(document_id)
 
     def remove_path(self, path: Path) -> bool:
         """Forget a file, and its document when this was the last path; False if unknown."""
@@ -234,6 +241,11 @@ class Store:
             (FileOutcome(unpack_path(path), None, "failed", reason) for path, reason in rows),
             key=lambda outcome: outcome.path,
         )
+
+    @property
+    def unscrubbed(self) -> bool:
+        """Whether removed words wait for a `checkpoint`."""
+        return bool(self.query("SELECT value FROM meta WHERE key = 'unscrubbed'")[0][0])
 
     def checkpoint(self) -> bool:
         """Wipe removed words and empty the log, so that nothing removed is left in the folder.
@@ -336,14 +348,30 @@ class Store:
         with self._writing() as db:
             write.put_vectors(db, encoder_id, [int(key) for key in ids], vectors_ND)
 
-    def chunks_without_vectors(self, encoder_id: str, limit: int) -> list[tuple[int, str, str]]:
-        """Up to `limit` (chunk id, context line, text) that this encoder has yet to embed."""
-        return self.query(
-            "SELECT id, context, text FROM chunks WHERE NOT EXISTS (SELECT 1 FROM vectors"
-            " WHERE chunk_id = chunks.id AND encoder_id = ?) ORDER BY id LIMIT ?",
+    def chunks_without_vectors(self, encoder_id: str, limit: int = -1) -> list[int]:
+        """Ids of the chunks that this encoder has yet to embed, ascending; up to `limit` >= 0."""
+        rows = self.query(
+            "SELECT id FROM chunks WHERE NOT EXISTS (SELECT 1 FROM vectors"
+            " WHERE chunk_id = chunks.id AND encoder_id = ?) LIMIT ?",
             encoder_id,
             limit,
         )
+        return sorted(int(row[0]) for row in rows)
+
+    def check_encoder(self, encoder_id: str) -> None:
+        """Raises EncoderMismatchError unless every chunk has a vector of this encoder."""
+        if not self.chunks_without_vectors(encoder_id, 1):
+            return
+        others = ", ".join(key for key in self.encoders() if key != encoder_id)
+        if others:
+            what = f"this collection was embedded by encoder {others}, not {encoder_id}"
+            way_out = (
+                "or wait if it is running, or set RAGFORMER_MODELS to the models it was made with"
+            )
+        else:
+            what = f"some chunks of this collection have no vector of encoder {encoder_id}"
+            way_out = "which embeds what is missing, or wait if it is running"
+        raise EncoderMismatchError(f"{what}; run `ragformer index --reembed`, {way_out}")
 
     def drop_vectors_except(self, encoder_id: str) -> None:
         with self._writing() as db:
@@ -356,25 +384,14 @@ class Store:
     def _need(self, document_id: str) -> Document:
         found = self.find(document_id)
         if found is None:
-            raise NotFoundError(
-                f"there is no document {document_id[:12]} in this collection; "
-                "`ragformer list` shows what is there"
-            )
+            raise _missing(document_id)
         return found
 
 
-def _document(row: tuple[Any, ...]) -> Document:
-    """A row of `_DOCUMENTS` as a value."""
-    key, title, n_pages, added_at, language, paths, counts, unread = row
-    return Document(
-        id=key,
-        title=title,
-        paths=tuple(sorted(unpack_path(bytes.fromhex(path)) for path in json.loads(paths))),
-        n_pages=n_pages,
-        added_at=datetime.fromisoformat(added_at),
-        status_counts=json.loads(counts),
-        language=language,
-        unread_pages=tuple(sorted(json.loads(unread))),
+def _missing(document_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no document {document_id[:12]} in this collection; "
+        "`ragformer list` shows what is there"
     )
 
 

@@ -23,9 +23,15 @@ from ragformer.store.rows import (
 from ragformer.types import Chunk, Document, OutlineItem, Page
 
 
-def insert_document(db: sqlite3.Connection, document: Document, stages: Stages) -> None:
+def put_document(db: sqlite3.Connection, document: Document, stages: Stages) -> None:
+    """The document's row, without content; one that is there keeps its paths and its date."""
+    for table in ("pages", "outline", "chunks"):
+        db.execute(f"DELETE FROM {table} WHERE document_id = ?", (document.id,))
     db.execute(
-        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " title = excluded.title, n_pages = excluded.n_pages, language = excluded.language,"
+        " reader = excluded.reader, read_version = excluded.read_version,"
+        " chunk_version = excluded.chunk_version",
         (
             document.id,
             storable(document.title),

@@ -41,8 +41,8 @@ class Rarity:
     def __call__(self, word: str) -> float:
         value = self._known.get(word)
         if value is None:
-            surprisal = self._tokenizer.surprisal
-            value = sum(surprisal[i] for i in self._tokenizer.encode(" " + word[:40])) or 12.0
+            ids = self._tokenizer.encode(" " + word[:40])
+            value = sum(map(self._tokenizer.surprisal_of, ids)) or 12.0
             self._known[word] = value
         return value
 

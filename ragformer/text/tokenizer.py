@@ -7,7 +7,7 @@ symbols below have ids but no text: nothing a document says can produce one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +28,8 @@ CONTROL_SYMBOLS = (
 )
 MASK, QUESTION, PASSAGE, QUOTE, ANSWER, NO_ANSWER = range(4, 10)
 FIRST_MARK = 10
+LONGEST_PIECE = 16
+"""Characters in the longest piece of a sentencepiece vocabulary (its trainer's default)."""
 
 # sentencepiece writes a space as U+2581, so a U+2581 in the text must travel as its UTF-8 bytes.
 SPACE_SYMBOL = "\u2581"
@@ -66,6 +68,11 @@ class Tokenizer:
             ids += self._model.encode(part)
         return ids
 
+    def row(self, line: str, most: int) -> list[int]:
+        """The ids a model reads of a `model_line`: the first `most`."""
+        # Only these characters can reach the first tokens; the rest is not worth cutting.
+        return self.encode(line[: most * LONGEST_PIECE + 1])[:most]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; control symbols have none."""
         return str(self._model.decode(list(ids)))
@@ -99,10 +106,6 @@ class Tokenizer:
         """How many tokens `text` takes."""
         return len(self.encode(text))
 
-    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` for each of many texts."""
-        return [self.encode(text) for text in texts]
-
     def token_bytes(self) -> dict[int, bytes]:
         """The UTF-8 bytes each token writes; control symbols are left out."""
         model = self._model
@@ -114,16 +117,19 @@ class Tokenizer:
                 found[i] = model.id_to_piece(i).replace(SPACE_SYMBOL, " ").encode()
         return found
 
-    @cached_property
-    def surprisal(self) -> list[float]:
-        """-log p of each piece under the unigram model, in nats; 0 for symbols and bytes.
+    def surprisal_of(self, token: int) -> float:
+        """-log p of a piece under the unigram model, in nats; 0 for symbols and bytes.
 
         Summed over a word's pieces it says how rare the word is: an inverse document frequency
         that needs no table of its own.
         """
-        model = self._model
-        silent = {i for i in range(self.vocab_size) if model.is_control(i) or model.is_byte(i)}
-        return [0.0 if i in silent else -model.get_score(i) for i in range(self.vocab_size)]
+        silent = self._model.is_control(token) or self._model.is_byte(token)
+        return 0.0 if silent else -float(self._model.get_score(token))
+
+    @cached_property
+    def surprisal(self) -> list[float]:
+        """`surprisal_of` every token."""
+        return [self.surprisal_of(token) for token in range(self.vocab_size)]
 
     @cached_property
     def _space_symbol_ids(self) -> list[int]:

@@ -25,6 +25,7 @@ from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import MASK, PAD, Tokenizer
 from ragformer.train.embeddings import start_from
 from ragformer.train.loop import (
+    TILE,
     Averager,
     Budget,
     Log,
@@ -39,6 +40,8 @@ from ragformer.train.pairs import WEIGHTS, Ids, Pairs, load_pairs
 
 EMBEDDINGS_SHARE = 0.3
 """Of the counted vectors in the table; the rest is noise, which keeps pieces apart."""
+NEIGHBOURS = 8
+"""Rows side by side in a source are mostly of one document: negatives that are hard to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,10 @@ def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
 
 
 def pad(rows: list[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
-    """ids_BT and keep_BT of rows of different lengths, the rest PAD."""
+    """ids_BT and keep_BT of rows of different lengths, the rest PAD; T is a multiple of TILE."""
     lengths = np.array([max(1, len(row)) for row in rows])
-    ids = np.full((len(rows), int(lengths.max())), PAD, dtype=np.int64)
+    width = -(-int(lengths.max()) // TILE) * TILE
+    ids = np.full((len(rows), width), PAD, dtype=np.int64)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = row
     keep = np.arange(ids.shape[1])[None] < lengths[:, None]
@@ -180,6 +184,13 @@ class _Contrastive(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(30.0).log())
 
 
+def _draw(n: int, batch: int, rng: random.Random) -> list[int]:
+    """At most `batch` different rows, in runs of NEIGHBOURS from random places."""
+    starts = [rng.randrange(n) for _ in range(-(-batch // NEIGHBOURS))]
+    runs = ((start + i) % n for start in starts for i in range(NEIGHBOURS))
+    return list(dict.fromkeys(runs))[:batch]
+
+
 def _contrastive_stage(
     config: Config, encoder: SentenceEncoder, sources: list[Pairs], log: Log, device: torch.device
 ) -> Iterator[str]:
@@ -193,7 +204,7 @@ def _contrastive_stage(
     rng = random.Random(config.seed + 2 + budget.step)
     while not budget.done:
         source = rng.choices(sources, weights)[0]
-        rows = rng.sample(range(len(source.queries)), min(config.batch, len(source.queries)))
+        rows = _draw(len(source.queries), config.batch, rng)
         query_ids, query_keep = pad([source.queries[i] for i in rows], device)
         passage_ids, passage_keep = pad([source.passages[i] for i in rows], device)
         keys_B = torch.tensor([source.keys[i] for i in rows], device=device)

@@ -22,6 +22,9 @@ from ragformer.errors import InputError
 
 T = TypeVar("T")
 
+TILE = 32
+"""Lengths are padded to a multiple: bfloat16 kernels are up to twice as fast on whole tiles."""
+
 
 @contextmanager
 def bf16(device: torch.device) -> Iterator[None]:

@@ -21,13 +21,12 @@ from ragformer.answer.reading import (
 )
 from ragformer.text.overlap import Rarity, question_stems
 from ragformer.text.tokenizer import EOS, NO_ANSWER, PAD, QUOTE, Tokenizer
+from ragformer.train.loop import TILE
 from ragformer.train.reading_data import Example
 
 MAX_ANSWER_TOKENS = 48
 MAX_TOKENS = 512
 """A longer row (a table, mostly: digits are split) costs more than it teaches."""
-TILE = 32
-"""Lengths are padded to a multiple: bfloat16 kernels are up to twice as fast on whole tiles."""
 IGNORE = -100
 
 

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from ragformer.answer.confidence import Confidence
 from ragformer.answer.reader import Reader
 from ragformer.answer.reading import N_SEGMENTS
-from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import Decoder
 from ragformer.store.store import Store
 from ragformer.text.tokenizer import Tokenizer
@@ -30,37 +28,20 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def reader(tokenizer: Tokenizer) -> Reader:
-    """Two layers of noise that answers whatever it is asked."""
-    return random_reader(tokenizer, seed=0)
+def readers(tokenizer: Tokenizer, noisy: Callable[..., Decoder]) -> tuple[Reader, ...]:
+    """Layers of noise that answer whatever they are asked, each with another liking."""
+    sizes = {"max_seq_len": 1024, "n_segments": N_SEGMENTS, "d_pointer": 16}
+    always = Confidence(0.0, (0.0, 0.0, 0.0), 0.5)
+    return tuple(
+        Reader(noisy(Decoder, tokenizer, seed, **sizes), tokenizer, f"random-{seed}", always)
+        for seed in range(3)
+    )
 
 
 @pytest.fixture(scope="session")
-def readers(reader: Reader, tokenizer: Tokenizer) -> tuple[Reader, ...]:
-    """Several of them, each with another liking."""
-    return (reader, random_reader(tokenizer, seed=1), random_reader(tokenizer, seed=2))
-
-
-def random_reader(tokenizer: Tokenizer, seed: int) -> Reader:
-    config = TransformerConfig(
-        vocab_size=tokenizer.vocab_size,
-        d_model=32,
-        n_layers=2,
-        n_heads=2,
-        n_kv_heads=2,
-        d_head=16,
-        d_ff=48,
-        max_seq_len=1024,
-        qk_norm=True,
-        n_segments=N_SEGMENTS,
-        d_pointer=16,
-    )
-    model = Decoder(config)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.0, 0.4, generator=generator)
-    return Reader(model, tokenizer, f"random-{seed}", Confidence(0.0, (0.0, 0.0, 0.0), 0.5))
+def reader(readers: tuple[Reader, ...]) -> Reader:
+    """One of them."""
+    return readers[0]
 
 
 @pytest.fixture(scope="session")

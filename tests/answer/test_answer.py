@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -13,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragformer.answer.answer import answer_question
+from ragformer.answer.cite import LONGEST_QUOTE, joins
 from ragformer.answer.confidence import Confidence
 from ragformer.answer.reader import OpenPrompt, Reader
-from ragformer.errors import WeightsError
+from ragformer.errors import StoreError, WeightsError
 from ragformer.store.store import Store
 from ragformer.text.tokenizer import MAX_MARKS
 from ragformer.types import Answer, Document, Passage, Span
@@ -43,6 +45,16 @@ TEXTS = st.lists(
     max_size=6,
 ).map("".join)
 
+PARTS = st.sampled_from(
+    [
+        "The warranty lasts for twenty",
+        "four months. ",
+        "It was 12",
+        "34 euros",
+        "the hills are 日本",
+    ]
+)
+
 
 def ask(
     store: Store, reader: Reader, passages: Sequence[Passage], **options: object
@@ -58,10 +70,15 @@ def ask(
     return streamed, answer
 
 
-def scanned(*names: str) -> list[tuple[Document, tuple[int, ...]]]:
+def scanned(*names: str) -> list[Document]:
     """Documents of 14 pages of which two have no text."""
     added = datetime(2026, 1, 2, tzinfo=UTC)
-    return [(Document(name, name, (Path(name),), 14, added), (3, 4)) for name in names]
+    return [Document(name, name, (Path(name),), 14, added, unread_pages=(3, 4)) for name in names]
+
+
+def shown_in(short: str | None, quote: str) -> bool:
+    """Whether the short answer, if there is one, is in the quote."""
+    return (short or "") in " ".join(quote.split())
 
 
 @settings(max_examples=40)
@@ -85,8 +102,79 @@ def test_whatever_stands_in_the_passages_form_and_citation_hold(
     assert (citation.document_id, citation.verified) == (passage.document.id, True)
     page = store.page(citation.document_id, citation.page)
     assert page.text[citation.span.start : citation.span.end] == citation.quote
-    assert (match["short"] or "") in " ".join(page.text.split())
+    assert shown_in(match["short"], citation.quote)
     assert answer.usage["passages_read"] == len(passages)
+
+
+@pytest.fixture(scope="module")
+def eager(readers: tuple[Reader, ...]) -> tuple[Reader, ...]:
+    """Readers that rather go on than end an answer."""
+    models = [copy.deepcopy(reader.model) for reader in readers]
+    with torch.no_grad():
+        for model in models:
+            model.pointer_next.fill_(4.0)
+    return tuple(
+        Reader(model, reader.tokenizer, reader.id, reader.confidence)
+        for model, reader in zip(models, readers, strict=True)
+    )
+
+
+@settings(max_examples=40)
+@given(st.lists(PARTS, min_size=2, max_size=4), st.integers(0, 2), st.booleans())
+def test_the_short_answer_is_in_the_quote_over_any_page_break(
+    eager: tuple[Reader, ...],
+    add_passage: AddPassage,
+    store: Store,
+    pages: list[str],
+    which: int,
+    whole: bool,
+) -> None:
+    spans = [Span(n, 0, len(text) - 3 * (not whole)) for n, text in enumerate(pages, start=1)]
+    text, answer = ask(store, eager[which], [add_passage(pages, spans)])
+    match = FORM.fullmatch(text)
+    assert match is not None
+    assert shown_in(match["short"], answer.citations[0].quote)
+
+
+def test_an_answer_that_goes_on_over_the_page_is_none_and_its_start_no_likelier(
+    eager: tuple[Reader, ...], add_passage: AddPassage
+) -> None:
+    passage = add_passage(["The warranty lasts for twenty", "four months. Then it ends."])
+    join = passage.text.index("\n")
+    texts = [("", passage.text)]
+    wholes = [reader.read(QUESTION, texts) for reader in eager]
+    assert any(whole.candidates[0].start < join < whole.candidates[0].end for whole in wholes)
+    for reader, whole in zip(eager, wholes, strict=True):
+        found = reader.find(reader.open(QUESTION, texts, [joins(passage)]))
+        assert found.candidates
+        assert not any(c.start <= join < c.end for c in found.candidates)
+        assert found.no_answer == whole.no_answer
+        assert found.margin <= whole.margin + 1e-4
+        ends_there = [c.log_likelihood for c in found.candidates if c.end == join]
+        assert all(value < whole.candidates[0].log_likelihood - 2 for value in ends_there)
+
+
+def test_a_word_longer_than_a_quote_is_cut_with_it(
+    reader: Reader, add_passage: AddPassage, store: Store
+) -> None:
+    text, answer = ask(store, reader, [add_passage(["ab" * (LONGEST_QUOTE // 2 + 50)])])
+    assert answer.citations[0].quote == "ab" * (LONGEST_QUOTE // 2)
+    assert text.startswith("“")
+
+
+def test_what_does_not_re_read_is_never_shown(
+    reader: Reader, add_passage: AddPassage, store: Store
+) -> None:
+    passage = add_passage(["The notice period is five months."])
+    said = "UPDATE pages SET text = ? WHERE document_id = ?"
+    store.query(said, "The notice period is nine months.", passage.document.id)
+    stream = answer_question(QUESTION, [passage], store, reader)
+    with pytest.raises(StoreError, match=r"page 1 of a\.pdf .* ragformer doctor --repair"):
+        next(stream)
+    store.remove_document(passage.document.id)
+    stream = answer_question(QUESTION, [passage], store, reader)
+    with pytest.raises(StoreError, match=r"a\.pdf has left .* ragformer doctor --repair"):
+        next(stream)
 
 
 def test_a_quote_ends_with_its_page_and_the_label_shows_where_it_differs(
@@ -127,7 +215,7 @@ def test_without_passages_nothing_is_read_and_the_reason_is_told(
             (store, scanned("a.pdf", "b.pdf"), "unread_pages", "2 of 14 pages of b.pdf"),
         ]
         for where, pages, reason, said in cases:
-            text, answer = ask(where, unread, [], unread=pages)
+            text, answer = ask(where, unread, [], scope=pages)
             assert (answer.reason, answer.confidence, answer.passages) == (reason, 0.0, ())
             assert said in text
 
@@ -141,7 +229,7 @@ def test_below_the_threshold_it_declines_and_names_what_it_could_not_read(
 ) -> None:
     passages = [add_passage(["The notice period is two months."])]
     unsure = sure(reader, Confidence(-1.0, (0.0, 0.0, 0.0), 0.5))
-    text, answer = ask(store, unsure, passages, unread=scanned("a.pdf"))
+    text, answer = ask(store, unsure, passages, scope=scanned("a.pdf"))
     assert (answer.reason, answer.citations, answer.passages) == (
         "low_confidence",
         (),

@@ -69,6 +69,14 @@ def test_an_answer_is_a_run_of_one_passage(
         ("在中国有限公司", "中国", "中国"),
         ("Çeşme", "e", "Çeşme"),
         ("It is 4. Then 5", " 4. ", "4."),
+        ("תקופת ההודעה היא", "הודע", "ההודעה"),
+        ("مدة الإشعار شهران", "إشع", "الإشعار"),
+        ("सूचना अवधि दो", "वध", "अवधि"),
+        ("हिन्दी भाषा", "ह", "हिन्दी"),
+        ("می\u200cخواهم آب", "خواهم", "می\u200cخواهم"),
+        ("Rene\u0301e said", "e\u0301", "Rene\u0301e"),
+        ("ระยะเวลาที่", "ที", "ที่"),
+        ("iPhone手机", "Phone", "iPhone"),
     ],
 )
 def test_an_answer_cuts_no_word_and_no_number(text: str, chosen: str, whole: str) -> None:
@@ -230,7 +238,7 @@ def test_a_saved_decoder_is_loaded_or_named_as_damaged(tiny_models: Path, tmp_pa
     assert again.read(QUESTION, passages) == reader.read(QUESTION, passages)
     config = json.loads((folder / "config.json").read_text())
     for values, said in [
-        ({"kind": "encoder"}, "holds an? encoder, not a decoder"),
+        ({"kind": "encoder"}, "of kind encoder, not decoder"),
         ({"kind": "decoder"}, "describes no transformer"),
         (config | {"transformer": config["transformer"] | {"n_layers": 2}}, "lack .*blocks.1"),
         (config | {"transformer": config["transformer"] | {"d_pointer": 8}}, "pointer_k"),

@@ -203,6 +203,12 @@ def test_a_batch_answers_line_by_line_in_order(ragformer: Ragformer, docs: Path)
     [
         ('{"question": 3}', 'has no "question"'),
         ('{"question": "x", "in": 3}', "neither a text nor a list"),
+        ('{"question": "x", "in": []}', "neither a text nor a list of one or more"),
+        ('{"question": "x", "in": ["a", 3]}', "neither a text nor a list"),
+        ('{"question": "x", "in": ""}', "no document in collection"),
+        ('{"id": NaN, "question": "x"}', "line 2 is not JSON"),
+        ('{"id": 1e999, "question": "x"}', "line 2 is not JSON"),
+        ('{"id": ' + "[" * 100_000, "line 2 is not JSON"),
         ("{nonsense", "line 2 is not JSON"),
         ('{"id": 5, "question": " "}', "the question is empty"),
         ('{"id": 5, "question": "x", "in": "none.pdf"}', "no document in collection"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ragformer_cli.documents import summary, troubles
-from ragformer_cli.terminal import safe
+from ragformer_cli.terminal import follow, progress_line, safe
 
-from ragformer.types import FileOutcome, Report
+from ragformer.types import FileOutcome, Progress, Report
 
 WritePdf = Callable[..., Path]
 Ragformer = Callable[..., Any]
@@ -155,6 +156,25 @@ def test_rm_asks_first_and_leaves_the_file(ragformer: Ragformer, docs: Path) -> 
     assert (docs / "cats.pdf").exists()
 
 
+def test_rm_without_anyone_to_ask_says_what_to_do(ragformer: Ragformer, docs: Path) -> None:
+    ragformer("index", docs)
+    ran = ragformer("rm", "cats.pdf")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines()[-1].startswith("nobody answered, so nothing was removed; ")
+    assert "--yes" in ran.err
+    assert len(ragformer("list", "--json").json) == 3
+
+
+def test_a_name_of_two_lines_takes_one(ragformer: Ragformer, write_pdf: WritePdf) -> None:
+    path = write_pdf("two\nlines\u2028.pdf", CATS)
+    shown = "docs/two\\nlines\\u2028.pdf"
+    ragformer("index", path)
+    assert ragformer("list").out == f"{shown}: 1 page\n"
+    assert ragformer("show", path).out.splitlines()[-1] == shown
+    assert ragformer("list", "--json").json[0]["path"] == str(path)
+    assert ragformer("rm", path, "--yes").out == f"removed {shown}\n"
+
+
 def test_collections_are_listed_and_apart(ragformer: Ragformer, docs: Path) -> None:
     assert ragformer("collections", "--json").json == []
     ragformer("index", docs, "-c", "first")
@@ -198,6 +218,40 @@ def test_a_report_names_its_troubles_briefly() -> None:
     assert lines[0].endswith("30 of 99 pages: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 18 more")
     assert lines[1].endswith("all 3 pages")
     assert lines[2].endswith("its only page")
+
+
+def test_files_in_another_language_share_one_line() -> None:
+    languages = ["de", "en", "", "fr", "de", "de", "de", "ru"]
+    files = tuple(
+        FileOutcome(Path(f"/x/{n}.pdf"), "a", "added", language=language)
+        for n, language in enumerate(languages)
+    )
+    (line,) = troubles(Report(files, 1, 2, 3.0))
+    assert line == (
+        "not English, so search by meaning is weak: /x/0.pdf (de), /x/3.pdf (fr), /x/4.pdf (de),"
+        " /x/5.pdf (de), /x/6.pdf (de), 1 more"
+    )
+    assert troubles(Report(files[1:3], 1, 2, 3.0)) == []
+
+
+def test_progress_says_files_pages_a_second_and_time_left() -> None:
+    start = Progress(0, 2, 0, 0)
+    reading = Progress(0, 2, 0, 0, pages_read=300, pages_total=2400)
+    embedding = Progress(1, 2, 600, 900, pages_read=1200, pages_total=2400)
+    assert progress_line(start, 0.0) == "indexing 0/2 files"
+    assert progress_line(reading, 0.0) == "indexing 0/2 files, 300 of 2,400 pages read"
+    assert progress_line(embedding, 48.0) == "indexing 1/2 files, 12.5 pages/s, 02:24 left"
+
+
+def test_the_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Report((), 0, 0, 0.0)
+    for terminal in (True, False):
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda terminal=terminal: terminal)
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stderr", stream)
+            assert follow(iter([Progress(0, 2, 0, 0), report])) is report
+        assert ("indexing" in stream.getvalue()) is terminal
 
 
 class Screen:

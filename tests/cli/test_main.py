@@ -96,14 +96,6 @@ def test_ctrl_c_is_130(ragformer: Ragformer) -> None:
         del main.commands["stop"]
 
 
-@pytest.mark.usefixtures("home")
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    command = "import sys; from ragformer_cli.main import run; sys.exit(run())"
-    shell = f"{sys.executable} -c '{command}' paths | true; echo ${{PIPESTATUS[0]}}"
-    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
-    assert (ran.stdout.strip() in ("0", "1"), ran.stderr) == (True, "")
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no pseudo-terminals")
 @pytest.mark.usefixtures("home")
 def test_a_terminal_sees_files_pages_and_time_left(write_pdf: WritePdf) -> None:
@@ -177,6 +169,61 @@ def test_paths_and_models_say_what_is_used(
     assert info["config"]["transformer"]["causal"] is False
     assert ragformer("models", "info", "decoder").out.startswith(f"decoder {models[1]['id']}")
     assert not home.exists()
+
+
+def test_an_imported_encoder_indexes_and_finds(
+    ragformer: Ragformer,
+    home: Path,
+    write_bert: Callable[..., Path],
+    write_pdf: WritePdf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = ragformer("models", "import", write_bert("minibert"), "--query-prefix", "query: ")
+    folder = home / "models" / "minibert"
+    assert (ran.code, ran.out.startswith(f"wrote {folder}; ")) == (0, True)
+    assert ran.err == "not used: pooler.dense.bias, pooler.dense.weight\n"
+    again = ragformer("models", "import", write_bert("minibert"))
+    assert (again.code, "is there already" in again.err) == (1, True)
+    pdf = write_pdf("a.pdf", "A sentence about cats.")
+    ragformer("index", pdf)
+    monkeypatch.setenv("RAGFORMER_ENCODER", str(folder))
+    assert ragformer("doctor", "--json").json["settings"]["encoder"] == {
+        "value": str(folder),
+        "origin": "RAGFORMER_ENCODER",
+    }
+    info = ragformer("models", "info", "encoder", "--json").json
+    assert (info["path"], info["config"]["texts"]["query_prefix"]) == (str(folder), "query: ")
+    assert "--reembed" in ragformer("search", "cats").err
+    assert ragformer("index", pdf, "--reembed").code == 0
+    assert [hit["page"] for hit in ragformer("search", "felines", "--json").json] == [1]
+    out = home / "other"
+    ran = ragformer("models", "import", write_bert("minibert"), "--out", out, "--json")
+    assert ran.json["path"] == str(out)
+    assert ragformer("models", "import", home / "none").code == 1
+
+
+def test_the_readme_names_every_field(ragformer: Ragformer, write_pdf: WritePdf) -> None:
+    section = (Path(__file__).parents[2] / "README.md").read_text("utf-8").split("## JSON")[1]
+    forms = dict(re.findall(r"^(\w+(?: \w+)?|        DOC:PAGE:) +(.+)$", section, re.M))
+
+    def fields(form: str) -> list[str]:
+        """The names of an object, not of what lies in it."""
+        found = [(m[1], m.start()) for m in re.finditer(r'"(\w+)"', form)]
+        depths = [form.count("{", 0, at) - form.count("}", 0, at) for _, at in found]
+        return [name for (name, _), depth in zip(found, depths, strict=True) if depth == depths[0]]
+
+    ragformer("index", write_pdf("a.pdf", "A sentence about cats."))
+    more = {"search": ["cats"], "ask": ["cats?"], "index": ["docs"], "models info": ["encoder"]}
+    for command in ("list", "collections", "doctor", "paths", "models list", *more):
+        ran = ragformer(*command.split(), *more.get(command, []), "--json")
+        assert ran.out, (command, ran.err)
+        form = ran.json
+        first = form[0] if isinstance(form, list) else form
+        assert fields(forms[command]) == list(first), command
+    listed = list(ragformer("list", "--json").json[0])
+    assert list(ragformer("show", "a.pdf", "--json").json) == listed + fields(forms["show"])
+    page = ragformer("show", "a.pdf:1", "--json").json
+    assert fields(forms["        DOC:PAGE:"]) == list(page)
 
 
 def test_a_missing_models_folder_is_named(

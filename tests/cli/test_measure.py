@@ -73,11 +73,16 @@ def check_form(result: Any, suite: str, names: set[str]) -> None:
         assert list(metric) == ["value", "low", "high"]
 
 
-def test_retrieval_and_reading_are_measured(ragformer: Ragformer, reading_file: Path) -> None:
+def test_retrieval_and_reading_are_measured(
+    ragformer: Ragformer, reading_file: Path, write_bert: Callable[..., Path]
+) -> None:
     ran = ragformer("eval", "retrieval", reading_file, "--json")
     assert (ran.code, ran.err) == (0, "")
     ways = {f"{way}/recall@5" for way in ("words", "vectors", "fused")}
     check_form(ran.json, "retrieval", ways)
+    ran = ragformer("eval", "retrieval", reading_file, "--peer", write_bert("bert"))
+    assert (ran.code, ran.err) == (0, "")
+    assert all(f"\n{name}/recall@5 " in ran.out for name in ("fused", "peer", "peer-fused"))
     ran = ragformer("eval", "reading", reading_file, "--json")
     assert (ran.code, ran.err) == (0, "")
     check_form(ran.json, "reading", {"em", "f1", "sentence_hit", "coverage"})

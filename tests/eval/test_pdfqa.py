@@ -90,17 +90,46 @@ def test_a_threshold_above_every_confidence_refuses_all(folder, use_models):
     assert "all/cited_page" not in values
 
 
-def test_a_quote_that_is_not_on_its_page_is_found_out(folder, use_models, tmp_path):
+def test_a_citation_that_does_not_reread_is_found_out(folder, use_models, tmp_path):
     use_models(0.4)
     with open_library(home=tmp_path / "other") as library:
         document_of = pdfqa.index_pdfs(library, folder / "pdfs")
         assert set(document_of) == set(PAGES)
-        outcome = pdfqa.ask_cases(library, read_pdfqa(folder)[:1], document_of, given=True)[0]
+        texts = pdfqa.read_again(library)
+        cases = read_pdfqa(folder)[:1]
+        outcome = pdfqa.ask_cases(library, cases, document_of, texts, given=True)[0]
         assert outcome.verbatim == (True,)
         good = outcome.answer.citations[0]
-        bad = dataclasses.replace(good, quote=good.quote + "?")
-        answer = dataclasses.replace(outcome.answer, citations=(good, bad))
-        assert pdfqa.reread(library, answer) == (True, False)
+        other = next(page for page in (1, 2, 3) if page != good.page)
+        shifted = Span(good.page, good.span.start + 1, good.span.end + 1)
+        bad = [
+            dataclasses.replace(good, quote=good.quote + "?"),
+            dataclasses.replace(good, span=shifted),
+            dataclasses.replace(good, page=other),
+            dataclasses.replace(good, span=Span(other, good.span.start, good.span.end)),
+            dataclasses.replace(good, path=folder / "pdfs" / "plants.pdf"),
+            dataclasses.replace(good, document_id=document_of["plants.pdf"]),
+            dataclasses.replace(good, mark=good.mark + 1),  # not the mark that is shown
+        ]
+        answer = dataclasses.replace(outcome.answer, citations=(good, *bad))
+        assert pdfqa.reread(answer, texts) == (True, *[False] * len(bad))
+        wrong = dataclasses.replace(outcome.answer, text=outcome.answer.text.replace("“", "“So "))
+        assert pdfqa.reread(wrong, texts) == (False,)
+        uncited = dataclasses.replace(outcome.answer, citations=())
+        assert pdfqa.reread(uncited, texts) == (False,)
+        assert pdfqa.reread(dataclasses.replace(uncited, abstained=True), texts) == ()
+
+
+def test_a_file_that_is_no_longer_the_one_cited_does_not_reread(folder, use_models, tmp_path):
+    use_models(0.4)
+    with open_library(home=tmp_path / "other") as library:
+        document_of = pdfqa.index_pdfs(library, folder / "pdfs")
+        with (folder / "pdfs" / "animals.pdf").open("ab") as file:
+            file.write(b"\n")  # the same pages, other bytes
+        texts = pdfqa.read_again(library)
+        cases = read_pdfqa(folder)[:2]
+        outcomes = pdfqa.ask_cases(library, cases, document_of, texts, given=True)
+    assert [one.verbatim for one in outcomes] == [(False,), (True,)]
 
 
 def test_a_file_that_cannot_be_read_stops_the_measuring(folder, use_models):

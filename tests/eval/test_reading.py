@@ -48,6 +48,14 @@ def test_an_answer_stands_in_its_sentence_and_that_in_the_source(reader):
         assert len(found.features) == len(FEATURES)
 
 
+def test_an_answer_is_told_from_the_passage_it_stands_in_though_one_before_had_no_room(reader):
+    noise = ("Noise", "ab " * 3000)  # one sentence, longer than the decoder
+    case = dataclasses.replace(CASES[0], sources=(noise, ("Otters", TEXT)), gold_sources=(1,))
+    (alone, found) = reading.read_cases([CASES[0], case], reader)
+    assert (found.source, found.text, found.sentence) == (1, alone.text, alone.sentence)
+    assert found.features == pytest.approx(alone.features, abs=1e-4)
+
+
 def test_the_yardstick_takes_the_sentence_with_the_rarest_shared_words(reader):
     source = [("", TEXT)]
     assert reading.overlap_sentence("When is dense fur?", source, reader) == "Its fur is dense."

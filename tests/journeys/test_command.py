@@ -79,7 +79,8 @@ def test_an_answer_is_in_its_quote_and_its_quote_in_a_passage(
             passage = answer["passages"][citation["mark"] - 1]
             assert passage["path"] == citation["path"]
             assert citation["quote"] in passage["text"]
-            *_, quote, place = answer["answer"].split("\n")
+            *short, quote, place = answer["answer"].split("\n")
+            assert "".join(short) in " ".join(citation["quote"].split())
             assert quote == f"“{citation['quote']}” [{citation['mark']}]".replace("\n", " ")
             assert place.startswith(f"{Path(citation['path']).name}, page {citation['page']}")
 

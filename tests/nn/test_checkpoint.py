@@ -68,6 +68,11 @@ def test_shards_of_an_earlier_save_go_away(decoder, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_shards")
+def test_a_caller_may_want_larger_files(decoder, tmp_path):
+    assert save_weights(decoder(), tmp_path, shard_bytes=2**30) == [tmp_path / "model.safetensors"]
+
+
+@pytest.mark.usefixtures("small_shards")
 def test_files_of_two_saves_are_never_mixed(decoder, tmp_path):
     save_weights(decoder(0), tmp_path)
     save_file(decoder(1).state_dict(), tmp_path / "model.safetensors")
@@ -143,3 +148,9 @@ def test_an_id_names_the_weights(decoder, tmp_path):
     a, b, c = (weights_id(tmp_path / name) for name in "abc")
     assert a == b != c
     assert len(a) == 12
+    ids = {a}
+    for name in ("config.json", "tokenizer.model", "tokenizer.json"):
+        for content in (b"{}", b"{ }"):
+            (tmp_path / "a" / name).write_bytes(content)
+            ids.add(weights_id(tmp_path / "a"))
+    assert len(ids) == 7

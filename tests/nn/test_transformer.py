@@ -48,9 +48,9 @@ def test_reading_in_parts_equals_reading_at_once(config, loud, parts):
 
 def test_a_repeated_cache_goes_on_in_many_ways_and_leaves_the_first_alone(config, loud):
     model, start_1T, ends_BT = loud(Transformer(config)), some_ids(1, 5), some_ids(3, 4, seed=1)
-    cache = KVCache(config, batch=1, capacity=9)
+    cache = KVCache(config, batch=1, capacity=6)
     model(start_1T, cache=cache)
-    many = cache.repeat(3)
+    many = cache.repeat(3, room=4)
     for t in range(4):
         last_B1D = model(ends_BT[:, t : t + 1], cache=many)
     whole_BTD = model(torch.cat([start_1T.expand(3, -1), ends_BT], dim=1))

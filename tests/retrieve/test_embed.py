@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ragformer.errors import WeightsError
-from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.retrieve.embed import (
     BATCH_TOKENS,
@@ -45,26 +45,10 @@ TEXTS = st.one_of(st.sampled_from(ODD), st.text(max_size=60), st.text("ab ", max
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
+def encoder(noisy: Callable[..., SentenceEncoder]) -> Encoder:
     """Two layers of noise, in float32."""
     tokenizer = Tokenizer(Path(__file__).parents[2] / "models" / "encoder" / "tokenizer.model")
-    config = TransformerConfig(
-        vocab_size=tokenizer.vocab_size,
-        d_model=32,
-        n_layers=2,
-        n_heads=2,
-        n_kv_heads=2,
-        d_head=16,
-        d_ff=48,
-        causal=False,
-        qk_norm=True,
-    )
-    model = SentenceEncoder(config)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.0, 0.4, generator=generator)
-    made = Encoder(model, tokenizer, "random")
+    made = Encoder(noisy(SentenceEncoder, tokenizer, causal=False), tokenizer, "random")
     made._bf16 = False
     return made
 
@@ -196,7 +180,7 @@ def test_damaged_weights_name_the_tensor(folder: Path) -> None:
 
 def test_a_damaged_folder_says_what_is_wrong(folder: Path) -> None:
     for text, said in [
-        (json.dumps({"kind": "decoder"}), "holds a decoder, not an? encoder"),
+        (json.dumps({"kind": "decoder"}), "of kind decoder, not encoder"),
         (json.dumps({"kind": "encoder"}), "describes no transformer"),
         ("[]", "does not hold a JSON object"),
         ("{", "is not JSON"),

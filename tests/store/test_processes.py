@@ -268,10 +268,10 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path, make_document):
         file.write(b"\x5a" * size)
     with Store.open(tmp_path) as store:
         assert any("damaged" in fault for fault in store.check())
-        with pytest.raises(StoreError, match="ragformer doctor"):
+        with pytest.raises(StoreError, match="move that folder away and index the files again"):
             store.page(document.id, 1)
     database.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(StoreError, match="ragformer doctor"):
+    with pytest.raises(StoreError, match="move that folder away and index the files again"):
         Store.open(tmp_path)
 
 

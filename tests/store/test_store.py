@@ -137,15 +137,15 @@ def test_chunk_ids_of_some_documents(store, make_document):
 
 def test_a_second_encoder_embeds_what_is_stored(store, make_document):
     make_document("a.pdf", TEXTS).add_to(store)
-    todo = store.chunks_without_vectors("other", 10)
-    assert [(context, text) for _, context, text in todo] == [
-        ("a.pdf › Heading", TEXTS[0]),
-        ("a.pdf › Heading", TEXTS[2]),
+    ids = store.chunks_without_vectors("other")
+    assert [passage.text for passage in store.passages([(key, 0.0) for key in ids])] == [
+        TEXTS[0],
+        TEXTS[2],
     ]
-    ids = [key for key, _, _ in todo]
+    assert store.chunks_without_vectors("other", 1) == ids[:1]
     store.set_vectors("other", [*ids[::-1], 99], np.ones((3, 2), np.float32))
     assert store.vectors("other")[0].tolist() == ids
-    assert store.chunks_without_vectors("other", 10) == []
+    assert store.chunks_without_vectors("other") == []
     assert store.encoders() == {"other": 2, "test-encoder": 2}
     store.drop_vectors_except("other")
     assert store.encoders() == {"other": 2}

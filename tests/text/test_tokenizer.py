@@ -84,10 +84,6 @@ def test_every_token_but_the_symbols_writes_bytes(tokenizer, token_bytes):
     assert tokenizer.decode(sorted(silent - {UNK})) == ""
 
 
-def test_many_texts_are_each_encoded_alone(tokenizer):
-    assert tokenizer.encode_many(PIECES) == [tokenizer.encode(piece) for piece in PIECES]
-
-
 def test_rare_pieces_are_surprising_and_bytes_and_symbols_are_silent(tokenizer):
     surprisal = tokenizer.surprisal
     common, rare = (

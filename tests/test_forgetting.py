@@ -1,0 +1,133 @@
+"""What a collection no longer holds leaves no trace, however it went."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ragformer.library import Library
+from ragformer.store.rows import KnownFile
+from ragformer.store.store import Store
+from ragformer.types import Answer, Report
+
+WritePdf = Callable[..., Path]
+Index = Callable[..., Report]
+CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
+TAX = "Annual tax returns are due on 31 October at the district office."
+
+
+def statuses(report: Report) -> dict[str, str]:
+    return {outcome.path.name: outcome.status for outcome in report.files}
+
+
+def test_nothing_of_a_removed_document_is_left_in_the_home(
+    library: Library,
+    write_pdf: WritePdf,
+    home: Path,
+    index: Index,
+) -> None:
+    cats, tax = write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX)
+    index(library, cats, tax)
+    (document,) = library.store.documents([str(cats)])
+    library.remove(document.id)
+    library.close()
+    left = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
+    assert b"eighteen" not in left
+    assert b"October" in left
+    assert cats.exists()
+
+
+def left_of(home: Path, trace: bytes) -> list[Path]:
+    return [file for file in home.rglob("*") if file.is_file() and trace in file.read_bytes()]
+
+
+def replace(library: Library, path: Path, index: Index) -> None:
+    shutil.copy(path.with_name("tax.pdf"), path)
+    assert statuses(index(library, path)) == {path.name: "replaced"}
+
+
+def spoil(library: Library, path: Path, index: Index) -> None:
+    path.write_bytes(b"no longer a PDF")
+    assert statuses(index(library, path)) == {path.name: "failed"}
+
+
+def spoil_unseen(library: Library, path: Path, _: Index) -> None:
+    """As when the run that found it spoiled was killed before its end."""
+    library.store.record_failure(KnownFile(path, 1, 2, reason="no longer a PDF"))
+    library.forget_failure(path)
+
+
+def damage(library: Library, path: Path, _: Index) -> None:
+    (document,) = library.store.documents([str(path)])
+    library.store.query("DELETE FROM pages WHERE document_id = ?", document.id)
+    assert any("removed" in line for line in library.repair())
+
+
+def prune(library: Library, path: Path, index: Index) -> None:
+    path.unlink()
+    index(library, path.parent, prune=True)
+
+
+@pytest.mark.parametrize("lose", [replace, spoil, spoil_unseen, damage, prune])
+def test_what_is_no_longer_held_leaves_no_trace_in_words_or_chats(
+    library: Library,
+    write_pdf: WritePdf,
+    home: Path,
+    lose: Callable[..., None],
+    index: Index,
+) -> None:
+    cats, tax = write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX)
+    index(library, cats, tax)
+    for name, said in {"cats.pdf": "eighteen hours", "tax.pdf": "on 31 October"}.items():
+        passages = tuple(library.search(said, within=[name]))
+        answer = Answer("How?", said, (), passages, 0.9, False, None, "local", "m")
+        library.chats.add(answer)
+    assert len(left_of(home, b"eighteen")) > 1
+    # Another process holds the collection open, so that closing ours does not clean up for us.
+    with Store.open(library.folder):
+        lose(library, cats, index)
+        assert left_of(home, b"eighteen") == []
+    assert library.chats.turns(1) == []
+    assert [turn.answer for turn in library.chats.turns(2)] == ["on 31 October"]
+    assert library.store.check() == []
+
+
+def test_a_removal_that_was_cut_off_is_finished_by_the_next_run(
+    library: Library,
+    write_pdf: WritePdf,
+    home: Path,
+    index: Index,
+) -> None:
+    cats, tax = write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX)
+    index(library, cats, tax)
+    (document,) = library.store.documents([str(cats)])
+    library.store.remove_document(document.id)
+    library.close()
+    assert left_of(home, b"eighteen") != []
+    assert statuses(index(library, tax)) == {"tax.pdf": "unchanged"}
+    assert left_of(home, b"eighteen") == []
+
+
+def test_repair_makes_good_what_the_stored_text_allows(
+    library: Library,
+    write_pdf: WritePdf,
+    index: Index,
+) -> None:
+    whole, broken = write_pdf("whole.pdf", CATS), write_pdf("broken.pdf", TAX)
+    index(library, whole, broken)
+    (document,) = library.store.documents([str(broken)])
+    library.store.query("UPDATE chunks SET text = 'x' WHERE document_id = ?", document.id)
+    library.store.query("DELETE FROM vectors")
+    library.store.query("INSERT INTO chunk_words (chunk_words) VALUES ('delete-all')")
+    assert library.store.check() != []
+    done = library.repair()
+    assert any("broken.pdf" in line for line in done)
+    assert library.store.check() == []
+    assert [p.document.path for p in library.search("cat river")] == [whole]
+    assert statuses(index(library, whole, broken)) == {
+        "whole.pdf": "unchanged",
+        "broken.pdf": "added",
+    }

@@ -1,0 +1,225 @@
+"""Laws of an indexing run as a whole: made anew, cut off, watched, two at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ragformer import indexing
+from ragformer.errors import (
+    EncoderMismatchError,
+    StoreBusyError,
+    StoreFullError,
+)
+from ragformer.library import Library, open_library
+from ragformer.nn.checkpoint import save_weights
+from ragformer.retrieve.embed import load_encoder
+from ragformer.store.store import Store
+from ragformer.types import Progress, Report
+
+WritePdf = Callable[..., Path]
+Index = Callable[..., Report]
+CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
+TAX = "Annual tax returns are due on 31 October at the district office."
+BEES = "Bees dance to tell each other where the flowers are."
+
+
+def statuses(report: Report) -> dict[str, str]:
+    return {outcome.path.name: outcome.status for outcome in report.files}
+
+
+def snapshot(library: Library) -> object:
+    """All that a collection holds, but for row ids and times."""
+    store = library.store
+    return (
+        [(d.id, d.title, d.paths, d.n_pages, store.chunks(d.id)) for d in store.documents()],
+        store.failures(),
+        store.encoders(),
+    )
+
+
+def test_rechunk_and_reembed_end_where_they_began(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    folder = write_pdf("a.pdf", CATS, TAX).parent
+    index(library, folder)
+    before, n_chunks = snapshot(library), len(library.store.chunk_ids())
+    again = index(library, rechunk=True)
+    assert (again.pages_read, again.chunks_embedded) == (0, n_chunks)
+    assert index(library, reembed=True).chunks_embedded == n_chunks
+    assert snapshot(library) == before
+    elsewhere = write_pdf("b/b.pdf", BEES)
+    index(library, elsewhere)
+    assert index(library, elsewhere.parent, rechunk=True).chunks_embedded == 1
+
+
+def test_a_collection_can_be_searched_while_it_is_embedded_anew(
+    library: Library,
+    write_pdf: WritePdf,
+    monkeypatch: pytest.MonkeyPatch,
+    index: Index,
+) -> None:
+    index(library, write_pdf("a.pdf", CATS, TAX, BEES))
+    monkeypatch.setattr(indexing, "EMBED_AT_ONCE", 1)
+    ids, before_ND = library.store.vectors(library.encoder.id)
+    library.store.set_vectors(library.encoder.id, ids, -before_ND)
+    steps = 0
+    with open_library() as other:
+        for _ in library.index([], reembed=True):
+            assert len(other.search("cat river")) == len(ids)
+            steps += 1
+    assert steps > len(ids)
+    after_ND = library.store.vectors(library.encoder.id)[1]
+    assert abs(after_ND - before_ND).max() < 0.05  # made anew, in other batches
+
+
+def other_models(models: Path, folder: Path) -> Path:
+    """A copy of a models folder with another encoder."""
+    shutil.copytree(models, folder)
+    encoder = load_encoder(folder / "encoder")
+    encoder.model.token_weight.weight.data += 0.25
+    save_weights(encoder.model, folder / "encoder")
+    return folder
+
+
+def test_another_encoder_is_refused_until_reembedded(
+    library: Library,
+    write_pdf: WritePdf,
+    tiny_models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    index: Index,
+) -> None:
+    path = write_pdf("a.pdf", CATS)
+    index(library, path)
+    first = library.encoder.id
+    monkeypatch.setenv("RAGFORMER_MODELS", str(other_models(tiny_models, tmp_path / "others")))
+    with open_library() as other:
+        assert other.encoder.id != first
+        for act in (lambda: other.search("cat"), lambda: index(other, path)):
+            with pytest.raises(EncoderMismatchError) as caught:
+                act()
+            said = str(caught.value)
+            assert f"embedded by encoder {first}, not {other.encoder.id}" in said
+            assert "`ragformer index --reembed`, or wait if it is running" in said
+        index(other, reembed=True)
+        assert set(other.store.encoders()) == {other.encoder.id}
+        assert len(other.search("cat")) == 1
+
+
+def test_stopping_at_any_step_keeps_what_is_done_and_the_next_run_does_the_rest(
+    library: Library,
+    write_pdf: WritePdf,
+    index: Index,
+) -> None:
+    for n, text in enumerate((CATS, TAX, BEES)):
+        folder = write_pdf(f"{n}.pdf", text).parent
+    for done in range(1, 4):
+        steps = library.index([folder], workers=1)
+        for step in steps:
+            assert isinstance(step, Progress)
+            if step.outcome and step.outcome.status == "added":
+                break
+        steps.close()  # type: ignore[attr-defined]
+        assert len(library.store.documents()) == done
+    assert index(library, folder).pages_read == 0
+
+
+def test_two_indexers_at_once_are_refused_by_name(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    path = write_pdf("a.pdf", CATS)
+    index(library, path)
+    with library.store.indexing(), open_library() as second:
+        with pytest.raises(StoreBusyError, match=str(os.getpid())):
+            index(second, path)
+        assert len(second.search("cat")) == 1  # reading never waits
+
+
+def test_a_full_disk_loses_nothing_that_was_there(
+    library: Library,
+    write_pdf: WritePdf,
+    monkeypatch: pytest.MonkeyPatch,
+    index: Index,
+) -> None:
+    small = write_pdf("small.pdf", CATS)
+    index(library, small)
+    opened = Store.open
+
+    def on_a_full_disk(folder: Path, *, create: bool = False, readonly: bool = False) -> Store:
+        store = opened(folder, create=create, readonly=readonly)
+        pages = store.query("PRAGMA page_count")[0][0]
+        store.query(f"PRAGMA max_page_count = {pages + 2}")
+        return store
+
+    large = write_pdf("large.pdf", *[f"{TAX} {BEES} {n} {CATS}" for n in range(40)])
+    monkeypatch.setattr(Store, "open", on_a_full_disk)
+    with pytest.raises(StoreFullError, match="no space is left"):
+        index(library, large)
+    monkeypatch.undo()
+    library.close()
+    with Store.open(library.folder) as store:
+        assert [document.path for document in store.documents()] == [small]
+        assert store.check() == []
+
+
+def test_progress_comes_at_the_start_and_within_a_long_file(
+    library: Library, write_pdf: WritePdf
+) -> None:
+    n = 130
+    long, short = write_pdf("long.pdf", *[f"{CATS} {i}" for i in range(n)]), write_pdf("s.pdf", TAX)
+    *steps, report = library.index([long, short], workers=1)
+    assert isinstance(report, Report)
+    assert (steps[0].files_done, steps[0].files_total, steps[0].pages_done) == (0, 2, 0)  # type: ignore[union-attr]
+    within = [step for step in steps if isinstance(step, Progress) and step.files_done == 0]
+    assert len({step.pages_read for step in within}) >= n // 50
+    assert len({step.pages_done for step in within}) >= 2
+    assert any(0 < step.pages_done < n for step in within)
+    last = steps[-1]
+    assert isinstance(last, Progress)
+    assert (last.pages_done, last.pages_read, last.pages_total) == (n + 1, n + 1, n + 1)
+    rechunked = [step for step in library.index([], rechunk=True) if isinstance(step, Progress)]
+    assert any(0 < step.pages_done < n for step in rechunked)
+    assert (rechunked[-1].pages_done, rechunked[-1].pages_total) == (n + 1, n + 1)
+    embedded = [step for step in library.index([], reembed=True) if isinstance(step, Progress)]
+    assert (embedded[-1].pages_done, embedded[-1].pages_total) == (n + 1, n + 1)
+
+
+def test_an_outcome_says_in_which_language_its_document_is(
+    library: Library,
+    write_pdf: WritePdf,
+    index: Index,
+) -> None:
+    german = "der Hund und die Katze sind nicht in dem Haus, und das ist auch für den Mann"
+    path = write_pdf("hund.pdf", german)
+    for status in ("added", "unchanged"):
+        (outcome,) = index(library, path).files
+        assert (outcome.status, outcome.language) == (status, "de")
+
+
+def test_a_newer_reader_reads_again_what_an_older_one_read(
+    library: Library,
+    write_pdf: WritePdf,
+    monkeypatch: pytest.MonkeyPatch,
+    index: Index,
+) -> None:
+    path = write_pdf("a.pdf", CATS, TAX)
+    twin = path.with_name("twin.pdf")
+    shutil.copy(path, twin)
+    index(library, path, twin)
+    before = snapshot(library)
+    (document,) = library.store.documents()
+    store = library.store
+    store.query("UPDATE pages SET text = 'as an older reader read it'")
+    assert index(library, path).pages_read == 0
+    monkeypatch.setattr(indexing, "READ_VERSION", indexing.READ_VERSION + 1)
+    report = index(library, path)
+    assert (statuses(report), report.pages_read) == ({"a.pdf": "unchanged"}, 2)
+    assert snapshot(library) == before
+    assert library.store.stages(document.id).read == indexing.READ_VERSION
+    assert library.store.check() == []
+    assert index(library, path, twin).pages_read == 0

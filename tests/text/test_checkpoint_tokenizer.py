@@ -1,0 +1,66 @@
+"""A foreign tokenizer: its ids between its two symbols, and no text makes a symbol."""
+
+from __future__ import annotations
+
+import builtins
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragformer.errors import NotFoundError, WeightsError
+from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
+
+PAD, UNK, CLS, SEP, MASK = range(5)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory, write_tokenizer):
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    write_tokenizer(path)
+    return CheckpointTokenizer(path)
+
+
+@given(st.text(max_size=80), st.integers(2, 40))
+def test_a_row_is_the_first_ids_between_the_symbols(tokenizer, text, most):
+    ids = tokenizer.encode(text)
+    assert tokenizer.count(text) == len(ids)
+    assert not {PAD, CLS, SEP, MASK} & set(ids)
+    assert max(ids, default=0) < tokenizer.vocab_size
+    row = tokenizer.row(text, most)
+    assert row == [CLS, *ids[: most - 2], SEP]
+    assert len(row) <= most
+
+
+def test_text_is_neither_padded_nor_cut_nor_read_as_a_symbol(tokenizer):
+    assert tokenizer.count("the " * 50) == 50
+    assert tokenizer.encode("The THE") == tokenizer.encode("the the")
+    assert tokenizer.encode("[SEP]") == tokenizer.encode("[ sep ]")
+
+
+def test_without_its_package_the_way_out_is_said(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "tokenizers":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(NotFoundError, match=r"pip install 'ragformer\[checkpoints\]'"):
+        CheckpointTokenizer(tmp_path / "tokenizer.json")
+
+
+def test_a_damaged_file_is_refused(tmp_path, write_tokenizer):
+    path = tmp_path / "tokenizer.json"
+    with pytest.raises(WeightsError, match=r"there is no .*tokenizer\.json"):
+        CheckpointTokenizer(path)
+    path.write_text("{}")
+    with pytest.raises(WeightsError, match=r"tokenizer\.json is no tokenizer: .+"):
+        CheckpointTokenizer(path)
+    write_tokenizer(path)
+    bare = json.loads(path.read_text()) | {"post_processor": None}
+    path.write_text(json.dumps(bare))
+    with pytest.raises(WeightsError, match="puts 0 symbols around a text, not 2"):
+        CheckpointTokenizer(path)
