@@ -111,6 +111,8 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
             bar.total = step.pages_total or None
             bar.set_description_str(progress_line(step, now - began), refresh=False)
             bar.update(step.pages_done - bar.n)
+            if step.files_done == step.files_total:
+                bar.refresh()  # update leaves out what follows the last line too closely
 
         yield show
 
