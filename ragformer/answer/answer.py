@@ -134,7 +134,7 @@ def evidence(question: str, read: Read, prompt: OpenPrompt, reader: Reader) -> t
     best = read.candidates[0]
     stems = question_stems(question, reader.rarity)
     coverage = question_coverage(stems, prompt.source(best).overlap)
-    return features(read.margin, best.log_likelihood, coverage)
+    return features(read.margin, best.log_likelihood, coverage, read.n_passages)
 
 
 def _confidence(reader: Reader) -> Confidence:

@@ -10,17 +10,21 @@ from pathlib import Path
 from ragformer.errors import WeightsError
 from ragformer.text.overlap import Overlap
 
-FEATURES = ("margin", "likelihood", "coverage")
+FEATURES = ("margin", "likelihood", "coverage", "passages")
 
 
-def features(margin: float, likelihood: float, coverage: float) -> tuple[float, ...]:
+def features(
+    margin: float, likelihood: float, coverage: float, n_passages: int
+) -> tuple[float, ...]:
     """What the confidence is made of, in the order of FEATURES.
 
     margin: nats between the best answer and none, clipped to -10..10. likelihood: of the best
     answer, in nats, at least -10. coverage: the share of the question's rare words that its
-    passage holds, 0 to 1.
+    passage holds, 0 to 1. n_passages: how many were read, as its logarithm: more places to answer
+    from raise the margin without making the answer any surer.
     """
-    return (max(-10.0, min(10.0, margin)), max(-10.0, likelihood), coverage)
+    sure = max(-10.0, min(10.0, margin))
+    return (sure, max(-10.0, likelihood), coverage, math.log(max(1, n_passages)))
 
 
 def question_coverage(stems: dict[str, float], passage: Overlap) -> float:

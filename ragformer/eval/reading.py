@@ -39,10 +39,10 @@ from ragformer.eval.result import make_result
 from ragformer.text.overlap import overlap, question_stems
 from ragformer.text.sentences import sentence_spans
 
-ODDS = Confidence(bias=0.0, weights=(1.0, 0.0, 0.0), threshold=0.5)
+ODDS = Confidence(bias=0.0, weights=(1.0, 0.0, 0.0, 0.0), threshold=0.5)
 """For a decoder without a confidence.json: its own odds of the best answer against none."""
 
-NOTHING = features(-math.inf, -math.inf, 0.0)
+NOTHING = features(-math.inf, -math.inf, 0.0, 1)
 """The features where there was nothing to copy."""
 
 LONGEST_SOURCE = 700

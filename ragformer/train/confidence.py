@@ -1,8 +1,9 @@
 """Fit the confidence of the decoder: how likely its best answer is right, in use.
 
-Every question is asked as the product asks it, over the passages our own retriever finds, and a
-logistic regression learns from what came of it. Known: the margin over no-answer carries most.
-Not known: whether agreement between passages would add anything.
+Every question is asked as the product asks it, over the passages our own retriever finds and over
+the best of them alone, and a logistic regression learns from what came of it. Known: the margin
+over no-answer carries most, and grows with the number of passages. Not known: whether agreement
+between passages would add anything.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def main(config: Config) -> Iterator[str]:
     for path in jsonl_files(config.data) if config.data.is_dir() else [config.data]:
         everything = read_reading(path)
         cases = sample(everything, config.questions_per_file, config.seed)
-        cases = with_passages_found(cases, everything, encoder, config.passages)
-        rows += read_cases(cases, reader)
+        # A short document gives one passage, not eight, and must be answered from as well.
+        for k in (config.passages, 1):
+            rows += read_cases(with_passages_found(cases, everything, encoder, k), reader)
         yield f"{path.name}: {len(cases)} questions"
     right_N = np.array([row.right for row in rows], dtype=np.bool_)
     answerable_N = np.array([row.case.answerable for row in rows], dtype=np.bool_)

@@ -21,17 +21,17 @@ from ragformer.errors import WeightsError
 from ragformer.text.overlap import overlap, stem
 
 NUMBERS = st.floats(-100, 100)
-WEIGHTS = st.tuples(NUMBERS, NUMBERS, NUMBERS)
+WEIGHTS = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 NATS = st.floats(max_value=1e6, allow_nan=False)
 
 
 @given(NATS, NATS.filter(lambda x: x <= 0), st.floats(0, 1))
 def test_features_are_bounded_and_in_order(margin: float, likelihood: float, share: float) -> None:
-    values = features(margin, likelihood, share)
+    values = features(margin, likelihood, share, 8)
     assert len(values) == len(FEATURES)
     assert all(-10 <= value <= 10 for value in values)
     assert values[2] == share
-    assert features(-math.inf, -math.inf, 0.0) == (-10.0, -10.0, 0.0)
+    assert features(-math.inf, -math.inf, 0.0, 1) == (-10.0, -10.0, 0.0, 0.0)
 
 
 @given(NUMBERS, WEIGHTS, NATS, NATS, NATS, st.floats(0, 1))
@@ -44,13 +44,15 @@ def test_more_margin_is_never_less_sure_under_a_positive_weight(
     share: float,
 ) -> None:
     confidence = Confidence(bias, (abs(weights[0]), *weights[1:]), 0.5)
-    low, high = (confidence(features(margin, likelihood, share)) for margin in sorted([one, other]))
+    low, high = (
+        confidence(features(margin, likelihood, share, 8)) for margin in sorted([one, other])
+    )
     assert 0 <= low <= high <= 1
 
 
 def test_zero_weights_leave_the_bias() -> None:
-    assert Confidence(0.0, (0.0, 0.0, 0.0), 0.5)((1.0, 2.0, 3.0)) == 0.5
-    assert Confidence(math.log(3), (0.0, 0.0, 0.0), 0.5)((1.0, 2.0, 3.0)) == pytest.approx(0.75)
+    assert Confidence(0.0, (0.0,) * 4, 0.5)((1.0, 2.0, 3.0, 4.0)) == 0.5
+    assert Confidence(math.log(3), (0.0,) * 4, 0.5)((1.0, 2.0, 3.0, 4.0)) == pytest.approx(0.75)
 
 
 @given(NUMBERS, WEIGHTS, st.floats(0, 1))
@@ -66,7 +68,7 @@ def test_what_is_saved_is_what_is_loaded(
     assert load_confidence(folder) == confidence
 
 
-GOOD = json.loads(Confidence(0.0, (0.0, 0.0, 0.0), 0.5).to_json())
+GOOD = json.loads(Confidence(0.0, (0.0,) * 4, 0.5).to_json())
 
 
 @pytest.mark.parametrize(

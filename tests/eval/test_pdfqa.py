@@ -42,7 +42,7 @@ def use_models(
     def use(threshold: float) -> None:
         folder = tmp_path / f"models-{threshold}"
         shutil.copytree(tiny_models, folder)
-        json_text = Confidence(0.0, (0.0, 0.0, 0.0), threshold).to_json()
+        json_text = Confidence(0.0, (0.0, 0.0, 0.0, 0.0), threshold).to_json()
         (folder / "decoder" / "confidence.json").write_text(json_text)
         monkeypatch.setenv("RAGFORMER_MODELS", str(folder))
 
