@@ -31,7 +31,7 @@ def tokenizer() -> Tokenizer:
 def readers(tokenizer: Tokenizer, noisy: Callable[..., Decoder]) -> tuple[Reader, ...]:
     """Layers of noise that answer whatever they are asked, each with another liking."""
     sizes = {"max_seq_len": 1024, "n_segments": N_SEGMENTS, "d_pointer": 16}
-    always = Confidence(0.0, (0.0, 0.0, 0.0), 0.5)
+    always = Confidence(0.0, (0.0,) * 4, 0.5)
     return tuple(
         Reader(noisy(Decoder, tokenizer, seed, **sizes), tokenizer, f"random-{seed}", always)
         for seed in range(3)

@@ -228,7 +228,7 @@ def test_below_the_threshold_it_declines_and_names_what_it_could_not_read(
     reader: Reader, add_passage: AddPassage, store: Store
 ) -> None:
     passages = [add_passage(["The notice period is two months."])]
-    unsure = sure(reader, Confidence(-1.0, (0.0, 0.0, 0.0), 0.5))
+    unsure = sure(reader, Confidence(-1.0, (0.0,) * 4, 0.5))
     text, answer = ask(store, unsure, passages, scope=scanned("a.pdf"))
     assert (answer.reason, answer.citations, answer.passages) == (
         "low_confidence",
