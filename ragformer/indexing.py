@@ -136,14 +136,18 @@ def reembed(store: Store, encoder: Encoder) -> Iterator[int]:
     Yields the number of chunks of each step. A vector gives way only to a newer one, and those of
     other encoders go at the end, so that the collection can be asked meanwhile.
     """
-    due = chunks_to_embed(store, encoder)
+    yield from embed_stored(store, encoder, chunks_to_embed(store, encoder))
+    store.drop_vectors_except(encoder.id)
+
+
+def embed_stored(store: Store, encoder: Encoder, due: Sequence[int]) -> Iterator[int]:
+    """Embed the chunks with these ids and yield how many at each step; others' vectors stay."""
     for start in range(0, len(due), EMBED_AT_ONCE):
         passages = store.passages([(key, 0.0) for key in due[start : start + EMBED_AT_ONCE]])
         texts = [passage_text(p.document.title, p.heading_path, p.text) for p in passages]
         ids = [passage.chunk_id for passage in passages]
         store.set_vectors(encoder.id, ids, encoder.encode(texts))
         yield len(ids)
-    store.drop_vectors_except(encoder.id)
 
 
 def chunks_to_embed(store: Store, encoder: Encoder) -> list[int]:
@@ -195,13 +199,7 @@ class _Run:
         done = len(self.outcomes) - self._n_removed
         pages = self.pages
         return Progress(
-            done,
-            self.n_files,
-            pages.done,
-            self.chunks_embedded,
-            outcome,
-            pages.read,
-            pages.total,
+            done, self.n_files, pages.done, self.chunks_embedded, outcome, pages.read, pages.total
         )
 
     def report(self) -> Report:

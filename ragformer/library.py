@@ -27,15 +27,19 @@ from ragformer.store.files import DATABASE
 from ragformer.store.migrations import migrate
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
+from ragformer.store.within import without_up
+from ragformer.text.normalize import check_question
 from ragformer.types import Answer, Document, Passage, Progress, Report
 
 if TYPE_CHECKING:
     from ragformer.answer.reader import Reader
+    from ragformer.answer.summarize import Summary
     from ragformer.retrieve.embed import Encoder
+    from ragformer.retrieve.question import Asked
 
-MAX_QUESTION = 2000  # characters
 MAX_PASSAGES = 100
 _USUAL_WORKERS = 4
+OWN_ENCODERS = "encoders"  # in a collection's folder: encoders it was taught, each by its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Library:
         self.chats = Chats(self.folder)
         self._store: Store | None = None
         self._vectors: tuple[int, VectorIndex] | None = None
+        self._encoder: tuple[Path | None, Encoder] | None = None
 
     def close(self) -> None:
         if self._store is not None:
@@ -101,19 +106,40 @@ class Library:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @cached_property
+    @property
     def encoder(self) -> Encoder:
-        from ragformer.retrieve.embed import load_encoder
+        """The one that is set, else the one this collection was taught, else the one in the box."""
+        folder = self.own_encoder
+        if self._encoder is None or self._encoder[0] != folder:
+            from ragformer.retrieve.embed import load_encoder
 
-        self._set_threads()
-        return load_encoder()
+            self._set_threads()
+            self._encoder = folder, load_encoder(folder)
+        return self._encoder[1]
+
+    @property
+    def own_encoder(self) -> Path | None:
+        """The folder of the encoder this collection was taught by `adapt`, where that is in use."""
+        if self.settings.encoder is not None or not self.exists or not self.store.own_encoder:
+            return None
+        folder = self.folder / OWN_ENCODERS / self.store.own_encoder
+        if not folder.is_dir():
+            raise NotFoundError(
+                f"the encoder that collection {self.name} was taught is gone from {folder}; "
+                f"`ragformer adapt --undo -c {self.name}` goes back to the one in the box"
+            )
+        return folder
 
     @cached_property
     def reader(self) -> Reader:
+        """The decoder, with the confidence that `calibrate` fitted to this collection, if any."""
+        from ragformer.answer.confidence import own_confidence
         from ragformer.answer.reader import load_decoder
 
         self._set_threads()
-        return load_decoder()
+        reader = load_decoder()
+        reader.confidence = own_confidence(self.folder, reader.id) or reader.confidence
+        return reader
 
     def _set_threads(self) -> None:
         if self.settings.threads:
@@ -239,7 +265,10 @@ class Library:
         within: files to look in: names, folders or patterns as for `--in`. Raises InputError for
         a question that is empty or too long, NotFoundError if `within` names no document.
         """
-        return self._retrieve(check_question(question), k, self._scope(within), within)
+        from ragformer.retrieve.question import understand
+
+        question, documents = check_question(question), self._scope(within)
+        return self._retrieve(understand(question, self.store, documents), k, documents, within)
 
     def ask(
         self, question: str, k: int | None = None, within: Sequence[str | Path] | None = None
@@ -250,22 +279,37 @@ class Library:
         return answer
 
     def stream(
-        self, question: str, k: int | None = None, within: Sequence[str | Path] | None = None
+        self,
+        question: str,
+        k: int | None = None,
+        within: Sequence[str | Path] | None = None,
+        last: Answer | None = None,
     ) -> Iterator[str | Answer]:
-        """The answer's text as it is written and, last, exactly one Answer."""
+        """The answer's text as it is written and, last, exactly one Answer.
+
+        last: the answer before it in a chat, on which a follow-up question leans.
+        """
+        from ragformer.answer.about import about_documents
+        from ragformer.retrieve.followup import recent_documents
+        from ragformer.retrieve.question import as_asked, understand
+
+        question, documents = check_question(question), self._scope(within)
+        recent = recent_documents(last, documents)
+        if told := about_documents(question, self.store, documents, recent):
+            return iter((told.text, told))
         from ragformer.answer.answer import answer_question
 
-        question = check_question(question)
-        documents = self._scope(within)
-        passages = self._retrieve(question, k, documents, within)
-        threshold = self.settings.threshold
-        return answer_question(question, passages, self.store, self.reader, threshold, documents)
+        asked = understand(question, self.store, documents, last)
+        passages = self._retrieve(asked, k, documents, within)
+        least = self.settings.threshold
+        pieces = answer_question(asked.text, passages, self.store, self.reader, least, documents)
+        return as_asked(pieces, question, asked)
 
     def _scope(self, within: Sequence[str | Path] | None) -> list[Document]:
         """The documents to look in, each with the path first that `within` names."""
         if within is None:
             return self.store.documents()
-        names = [_without_up(os.fspath(name)) for name in within]
+        names = [without_up(os.fspath(name)) for name in within]
         documents = self.store.documents(names)
         if not documents and self.exists:
             raise NotFoundError(
@@ -276,11 +320,12 @@ class Library:
 
     def _retrieve(
         self,
-        question: str,
+        asked: Asked,
         k: int | None,
         scope: list[Document],
         within: Collection[str | Path] | None,
     ) -> list[Passage]:
+        from ragformer.answer.rerank import RERANKED, rerank
         from ragformer.retrieve.retrieve import retrieve
 
         k = self.settings.k if k is None else k
@@ -290,24 +335,35 @@ class Library:
             return []
         named = {document.id: document for document in scope}
         only = None if within is None else named
-        store = self.store
-        passages = retrieve(store, self._vector_index(store), self.encoder, question, k, only)
-        return [
+        store, encoder = self.store, self.encoder
+        index = self._vector_index(store, encoder.id)
+        n = max(k, RERANKED)
+        passages = retrieve(
+            store, index, encoder, asked.text, n, only, asked.chunks, asked.preferred
+        )
+        here = [
             dataclasses.replace(passage, document=named[passage.document.id])
             for passage in passages
             if passage.document.id in named
         ]
+        return rerank(self.reader, asked.text, here)[:k] if here else []
 
-    def _vector_index(self, store: Store) -> VectorIndex:
-        """Every vector of our encoder, built again when the collection has changed."""
+    def _vector_index(self, store: Store, encoder_id: str) -> VectorIndex:
+        """Every vector of this encoder, built again when the collection has changed."""
         generation = store.generation
         if self._vectors is None or self._vectors[0] != generation:
-            store.check_encoder(self.encoder.id)
-            ids_N, vectors_ND = store.vectors(self.encoder.id)
+            store.check_encoder(encoder_id)
+            ids_N, vectors_ND = store.vectors(encoder_id)
             self._vectors = generation, VectorIndex.build(ids_N, vectors_ND)
         return self._vectors[1]
 
     # Looking things up
+
+    def summarize(self, name: str, n: int | None = None) -> Summary:
+        """The n central sentences of the document `name` (see `document`), each with its page."""
+        from ragformer.answer.summarize import summarize
+
+        return summarize(self.document(name), self.store, self.encoder, n)
 
     def document(self, name: str) -> Document:
         """The one document that is meant: by path, by a path's last parts, or by id prefix.
@@ -331,24 +387,6 @@ class Library:
             more = f" and {len(found) - 5} more" if len(found) > 5 else ""
             raise InputError(f"{name} may mean {len(found)} documents: {names}{more}; name one")
         return found[0]
-
-
-def _without_up(name: str) -> str:
-    """A name that leads up (../x) as an absolute path: no stored path has a ".."."""
-    return os.path.abspath(name) if ".." in Path(name).parts else name  # noqa: PTH100
-
-
-def check_question(question: str) -> str:
-    """The question, trimmed and storable; raises InputError if it is empty or too long."""
-    question = question.encode("utf-8", "replace").decode("utf-8").replace("\0", " ").strip()
-    if not question:
-        raise InputError("the question is empty; ask something in words")
-    if len(question) > MAX_QUESTION:
-        raise InputError(
-            f"the question has {len(question):,} characters and at most {MAX_QUESTION:,} are "
-            "taken; shorten it"
-        )
-    return question
 
 
 def _empty_store(folder: Path) -> Store:

@@ -149,7 +149,12 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of every question: a cited answer, or a refusal with its reason."""
+    """The end of every question: a cited answer, or a refusal with its reason.
+
+    searched_as: what was searched and read, where that is not the question. note: what could not
+    be done as asked, a sentence. about: the documents of an answer that quotes nothing, as it comes
+    from what the store knows of them.
+    """
 
     question: str
     text: str
@@ -161,6 +166,9 @@ class Answer:
     backend: str
     model: str
     usage: dict[str, float] = dataclasses.field(default_factory=dict)
+    searched_as: str = ""
+    note: str = ""
+    about: tuple[Document, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

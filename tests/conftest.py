@@ -6,15 +6,18 @@ And the fixtures for every test.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
 import string
 import textwrap
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
@@ -30,8 +33,9 @@ from ragformer.library import Library, open_library
 from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import new_decoder, new_encoder
+from ragformer.store.store import Store
 from ragformer.text.tokenizer import Tokenizer
-from ragformer.types import Progress, Report
+from ragformer.types import Chunk, Document, OutlineItem, Page, Progress, Report, Span
 
 settings.register_profile(
     "gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -250,3 +254,43 @@ def index() -> Callable[..., Report]:
         return report
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A manual with an outline, a report whose printed labels differ, a scan with two blank pages.
+
+    A chunk on each page with text, in order; the manual's second goes over to page 3.
+    """
+    manual = [("1 Safety",), ("1 Safety", "1.1 Gloves"), ("2 Care of the machine",), ("Index",)]
+    report = [("Letter",), ("Contents",), ("1 Results",), ("1 Results", "1.1 Health and safety")]
+    kept = [
+        ("manual.pdf", "Cassia 3: User Manual", manual, "1234"),
+        ("report.pdf", "Northmere Ferries: Annual Report", report, ["i", "ii", "1", "2"]),
+        ("scan.pdf", "scan", [(), None, None], "123"),
+    ]
+    outline = [OutlineItem(0, "1 Safety", 1), OutlineItem(1, "1.1 Gloves", 2)]
+    outline += [OutlineItem(0, "2 Care of the machine", 3), OutlineItem(0, "Index", 4)]
+    with Store.open(tmp_path_factory.mktemp("shelf") / "collection", create=True) as store:
+        for name, title, paths, labels in kept:
+            texts = ["" if path is None else f"Text of page {n}" for n, path in enumerate(paths, 1)]
+            pages = [
+                Page(n, label, text, status="text" if text else "empty")
+                for n, (label, text) in enumerate(zip(labels, texts, strict=True), 1)
+            ]
+            chunks = [
+                Chunk(n - 1, path, text, (Span(n, 0, len(text)),), 4)
+                for n, (path, text) in enumerate(zip(paths, texts, strict=True), 1)
+                if path is not None
+            ]
+            if name == "manual.pdf":
+                text = f"{texts[1]}\n{texts[2][:4]}"
+                both = (Span(2, 0, len(texts[1])), Span(3, 0, 4))
+                chunks[1] = dataclasses.replace(chunks[1], text=text, spans=both)
+            key = hashlib.sha256(name.encode()).hexdigest()
+            added = datetime(2026, 1, 2, tzinfo=UTC)
+            document = Document(key, title, (Path("/docs") / name,), len(pages), added)
+            vectors_ND = np.ones((len(chunks), 2), np.float32)
+            items = outline if name == "manual.pdf" else []
+            store.add_document(document, pages, chunks, vectors_ND, "none", items)
+        yield store

@@ -14,7 +14,8 @@ from ragformer.errors import (
     InputError,
     NotFoundError,
 )
-from ragformer.library import MAX_QUESTION, Library, check_question, collections, open_library
+from ragformer.library import Library, collections, open_library
+from ragformer.text.normalize import MAX_QUESTION, check_question
 from ragformer.types import Report
 
 WritePdf = Callable[..., Path]

@@ -138,7 +138,7 @@ def search(
 @k_option("Passages to answer from.")
 @collection_option
 def chat(within: tuple[str, ...], k: int | None, collection: str | None) -> None:
-    """Ask question after question; each is answered on its own.
+    """Ask question after question; "and how long is it?" is asked of what was answered before.
 
     /sources shows the passages of the last answer, /quit or the end of input leaves.
     """
@@ -156,7 +156,7 @@ def chat(within: tuple[str, ...], k: int | None, collection: str | None) -> None
                     say(f"{_place(library, passage)}\n{_indented(passage.text)}\n")
                 continue
             try:
-                last = _ask(library, line, k, within or None)
+                last = _ask(library, line, k, within or None, last=last)
             except (InputError, NotFoundError) as error:
                 warn(str(error))
                 continue
@@ -208,15 +208,18 @@ def _ask(
     within: Sequence[str | Path] | None,
     whole: bool = False,
     silent: bool = False,
+    last: Answer | None = None,
 ) -> Answer:
     """Ask, printing the answer as it is written (or when it is `whole`) unless `silent`."""
     from ragformer.types import Answer
 
-    for piece in library.stream(question, k, within):
+    for piece in library.stream(question, k, within, last):
         if isinstance(piece, Answer):
             if not silent:
                 with _unread:
                     say(piece.text if whole else "")
+                if piece.note:
+                    warn(piece.note)
             return piece
         if not whole:
             with _unread:

@@ -1,8 +1,9 @@
-"""What is in a collection: index, list, show, rm, collections."""
+"""What is in a collection: index, list, show, summarize, rm, collections."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from ragformer_cli.terminal import (
     collection_option,
     follow,
     json_option,
+    one_line,
     safe,
     say,
     say_json,
@@ -22,7 +24,7 @@ from ragformer_cli.terminal import (
 
 if TYPE_CHECKING:
     from ragformer.library import Library
-    from ragformer.types import Document, FileOutcome, Page, Report
+    from ragformer.types import Document, Page, Report
 
 LISTED_PAGES = 12  # numbers of unread pages spelled out in a human report
 LISTED_FILES = 5  # names of files in another language than English
@@ -99,7 +101,8 @@ def troubles(report: Report) -> list[str]:
         if outcome.status == "failed":
             lines.append(f"failed: {short_path(outcome.path)}: {outcome.reason}")
         elif outcome.unread_pages:
-            lines.append(f"no text: {short_path(outcome.path)}: {_unread(outcome)}")
+            unread = _unread(outcome.unread_pages, outcome.pages)
+            lines.append(f"no text: {short_path(outcome.path)}: {unread}")
     foreign = [outcome for outcome in report.files if outcome.language not in ("", "en")]
     if foreign:
         names = [f"{short_path(o.path)} ({o.language})" for o in foreign[:LISTED_FILES]]
@@ -108,13 +111,12 @@ def troubles(report: Report) -> list[str]:
     return lines
 
 
-def _unread(outcome: FileOutcome) -> str:
-    numbers = outcome.unread_pages
-    if len(numbers) == outcome.pages:
-        return f"all {outcome.pages} pages" if outcome.pages > 1 else "its only page"
+def _unread(numbers: Sequence[int], n_pages: int) -> str:
+    if len(numbers) == n_pages:
+        return f"all {n_pages} pages" if n_pages > 1 else "its only page"
     shown = ", ".join(map(str, numbers[:LISTED_PAGES]))
     more = f" and {len(numbers) - LISTED_PAGES} more" if len(numbers) > LISTED_PAGES else ""
-    return f"{len(numbers)} of {outcome.pages} pages: {shown}{more}"
+    return f"{len(numbers)} of {n_pages} pages: {shown}{more}"
 
 
 @click.command("list")
@@ -211,6 +213,47 @@ def _show_page(document: Document, page: Page, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="DOC")
+@click.option(
+    "--sentences",
+    type=click.IntRange(1, 200),
+    metavar="N",
+    help="How many to quote.  [default: one a section, from 5 to 12]",
+)
+@collection_option
+@json_option
+def summarize(name: str, sentences: int | None, collection: str | None, as_json: bool) -> None:
+    """Quote the central sentences of a document, from its first section to its last.
+
+    Each is copied word for word from the page named behind it.
+
+    \b
+    Examples:
+      ragformer summarize manual.pdf
+      ragformer summarize manual.pdf --sentences 20 --json
+    """
+    from ragformer.answer.cite import page_name
+    from ragformer.library import open_library
+
+    with open_library(collection) as library:
+        summary = library.summarize(name, sentences)
+    if as_json:
+        say_json(forms.summary_form(summary))
+        return
+    document = summary.document
+    say(one_line(f"{document.title} ({_file_line(forms.file_forms(document)[0])})"))
+    above: tuple[str, ...] = ()
+    for said in summary.sentences:
+        if said.heading_path != above:
+            above = said.heading_path
+            say("\n" + one_line(" › ".join(above)))
+        quote, page = " ".join(said.citation.quote.split()), page_name(said.citation)
+        say(f"  “{quote}” page {page}")
+    if document.unread_pages:
+        warn(f"not read: {_unread(document.unread_pages, document.n_pages)}")
+
+
+@click.command()
+@click.argument("name", metavar="DOC")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @collection_option
 @click.pass_context
@@ -284,4 +327,4 @@ def list_collections(as_json: bool) -> None:
         warn("there is no collection yet; start with `ragformer index PATH`")
 
 
-COMMANDS: tuple[click.Command, ...] = (index, list_files, show, rm, list_collections)
+COMMANDS: tuple[click.Command, ...] = (index, list_files, show, summarize, rm, list_collections)

@@ -6,12 +6,17 @@ points with the origin at the top left.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ragformer.answer.summarize import Summary
+    from ragformer.eval.calibrate import Point
     from ragformer.library import CollectionInfo
     from ragformer.store.store import Store
+    from ragformer.train.adapt import Adapted
+    from ragformer.train.calibrate import Calibrated
     from ragformer.types import (
         Answer,
         Box,
@@ -142,6 +147,8 @@ def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
         "backend": answer.backend,
         "model": answer.model,
         "usage": answer.usage,
+        "searched_as": answer.searched_as,
+        "note": answer.note,
     }
 
 
@@ -160,6 +167,21 @@ def _citation_form(citation: Citation) -> Form:
     }
 
 
+def summary_form(summary: Summary) -> Form:
+    document = summary.document
+    return {
+        "path": str(document.path),
+        "document_id": document.id,
+        "title": document.title,
+        "pages": document.n_pages,
+        "sentences": [
+            {"heading_path": list(said.heading_path)} | _citation_form(said.citation)
+            for said in summary.sentences
+        ],
+        "unread_pages": list(document.unread_pages),
+    }
+
+
 def collection_form(info: CollectionInfo) -> Form:
     return {
         "name": info.name,
@@ -169,6 +191,37 @@ def collection_form(info: CollectionInfo) -> Form:
         "pages": info.pages,
         "chunks": info.chunks,
         "fault": info.fault,
+    }
+
+
+def adapted_form(adapted: Adapted) -> Form:
+    return {
+        "status": adapted.status,
+        "encoder": adapted.encoder_id,
+        "chunks": adapted.chunks,
+        "questions": adapted.questions,
+        "before": {name: round(value, 4) for name, value in adapted.before.items()},
+        "after": {name: round(value, 4) for name, value in adapted.after.items()},
+        "seconds": round(adapted.seconds, 3),
+    }
+
+
+def calibrated_form(calibrated: Calibrated) -> Form:
+    def point(at: Point | None) -> Form | None:
+        return None if at is None else dataclasses.asdict(at)
+
+    sides = {"before": calibrated.before, "after": calibrated.after}
+    return {
+        "status": calibrated.status,
+        "error_rate": calibrated.error_rate,
+        "questions": calibrated.questions,
+        "held_out": calibrated.held_out,
+        **{
+            name: {"points": [point(at) for at in side.points], "ece": side.ece}
+            for name, side in sides.items()
+        },
+        "chosen": point(calibrated.chosen),
+        "seconds": round(calibrated.seconds, 3),
     }
 
 

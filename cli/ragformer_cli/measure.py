@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -29,7 +31,7 @@ def evaluate() -> None:
     \b
     Examples:
       ragformer eval retrieval squad-dev.jsonl.xz --limit 2000
-      ragformer eval reading squad-dev.jsonl.xz --json
+      ragformer eval reading squad-dev.jsonl.xz --passages 5 --json
       ragformer eval pdfqa pdfqa-dev
     """
 
@@ -37,7 +39,26 @@ def evaluate() -> None:
 @evaluate.command()
 @click.argument("path", required=False, type=_path, metavar="[DIR|FILE]")
 @click.option("--reqa", type=_path, metavar="FILE", help="ReQA questions, with --corpus.")
-@click.option("--corpus", type=_path, metavar="FILE", help="The corpus of --reqa.")
+@click.option(
+    "--corpus",
+    "corpora",
+    type=_path,
+    multiple=True,
+    metavar="FILE",
+    help="The corpus of --reqa; or search the passages of this reading or pairs file too."
+    " Repeatable.",
+)
+@click.option(
+    "--held-out",
+    is_flag=True,
+    help="Only questions that training leaves out, among at most 20,000 passages.",
+)
+@click.option(
+    "--dims",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Measure the first N dimensions of the vectors too.",
+)
 @click.option("--peer", type=_path, metavar="DIR", help="Measure a sentence-transformers too.")
 @_limit_option
 @_seed_option
@@ -45,31 +66,55 @@ def evaluate() -> None:
 def retrieval(
     path: Path | None,
     reqa: Path | None,
-    corpus: Path | None,
+    corpora: tuple[Path, ...],
+    held_out: bool,
+    dims: int | None,
     peer: Path | None,
     limit: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
-    """Is the right passage found? A retrieval folder, or a reading file."""
+    """Is the right passage found? A retrieval folder, a reading file or a pairs file.
+
+    fused-better is fused less the better of words and vectors, question by question.
+    """
+    from ragformer.eval.cases import held_out_part, read_retrieval
     from ragformer.eval.retrieval import run
 
-    if (path is None) == (reqa is None) or (reqa is None) != (corpus is None):
+    source = path or reqa
+    if source is None or (path and reqa) or (reqa and not corpora):
         raise click.UsageError("give DIR or FILE, or both --reqa and --corpus")
-    result = run(path or reqa, corpus, limit, seed, peer=peer)  # type: ignore[arg-type]
-    _say_result(result, as_json)
+    found = read_retrieval(source, corpora)
+    if held_out:
+        found = held_out_part(found)
+    _say_result(run(found, limit, seed, peer=peer, dims=dims), as_json)
 
 
 @evaluate.command()
 @click.argument("path", type=_path, metavar="FILE")
+@click.option(
+    "--passages",
+    type=click.IntRange(1, 32),
+    metavar="N",
+    help="Read the question's passage among N: the others are the file's that share its words."
+    "  [default: as in the file]",
+)
+@click.option("--no-gold", is_flag=True, help="Leave the right one of --passages out.")
 @_limit_option
 @_seed_option
 @json_option
-def reading(path: Path, limit: int | None, seed: int, as_json: bool) -> None:
+def reading(
+    path: Path, passages: int | None, no_gold: bool, limit: int | None, seed: int, as_json: bool
+) -> None:
     """Is the answer read off the given passage right? A reading file."""
+    from ragformer.eval.neighbours import Neighbours
     from ragformer.eval.reading import run
+    from ragformer.eval.reading_metrics import MEANINGS
 
-    _say_result(run(path, limit, seed), as_json)
+    if no_gold and passages is None:
+        raise click.UsageError("--no-gold needs --passages")
+    among = None if passages is None else Neighbours(passages, not no_gold)
+    _say_result(run(path, limit, seed, among=among), as_json, MEANINGS)
 
 
 @evaluate.command()
@@ -84,15 +129,66 @@ def pdfqa(folder: Path, limit: int | None, seed: int, as_json: bool) -> None:
     _say_result(run(folder, limit, seed), as_json)
 
 
-def _say_result(result: dict[str, Any], as_json: bool) -> None:
+def _say_result(
+    result: dict[str, Any], as_json: bool, meanings: Mapping[str, str] | None = None
+) -> None:
+    """Print a table of ways and metrics; or where there is one way, a line for each metric, with a
+    few words on what it means where there are some."""
     if as_json:
         say_json(result)
         return
     models = ", ".join(f"{kind} {key}" for kind, key in result["models"].items())
     say(f"{result['suite']}: {result['n']} questions, {models}, commit {result['commit']}")
+    if any("/" in name for name in result["metrics"]):
+        _say_table(result["metrics"])
+        return
     width = max(map(len, result["metrics"]), default=0)
     for name, metric in result["metrics"].items():
-        say(f"{name:{width}}  {metric['value']:.3f}  ({metric['low']:.3f} to {metric['high']:.3f})")
+        value, low, high = (_short(metric[part]) for part in ("value", "low", "high"))
+        meaning = meanings[name] if meanings else ""
+        say(f"{name:{width}}  {value}  {f'({low} to {high})':16}  {meaning}".rstrip())
+
+
+def _say_table(metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """A row for each way, a column for each metric, half its interval's width underneath.
+
+    Columns that the terminal has no room for follow below, with the ways that have them.
+    """
+    rows: dict[str, dict[str, Mapping[str, float]]] = {}
+    for name, metric in metrics.items():
+        way, _, column = name.rpartition("/")
+        rows.setdefault(way, {})[column] = metric
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    label = max(map(len, rows))
+    for heads in _blocks(columns, get_terminal_size().columns - label):
+        say(f"\n{'':{label}}{''.join(heads.values())}")
+        for way, row in rows.items():
+            found = [(row.get(column), len(head)) for column, head in heads.items()]
+            values = ["" if m is None else f"{m['value']:.3f}" for m, _ in found]
+            halves = ["" if m is None else f"±{(m['high'] - m['low']) / 2:.3f}" for m, _ in found]
+            if any(values):
+                for title, cells in ((way, values), ("", halves)):
+                    padded = [f"{cell:>{n}}" for cell, (_, n) in zip(cells, found, strict=True)]
+                    say(f"{title:{label}}{''.join(padded)}".rstrip())
+
+
+def _blocks(columns: Sequence[str], room: int) -> list[dict[str, str]]:
+    """The columns in as many tables as they need, each with its head: "@5" after "recall@1"."""
+    blocks: list[dict[str, str]] = []
+    before, left = "", 0
+    for column in columns:
+        kind, _, cutoff = column.partition("@")
+        head = f"  {f'@{cutoff}' if cutoff and kind == before else column:>6}"
+        if not blocks or len(head) > left:
+            head, left = f"  {column:>6}", room
+            blocks.append({})
+        blocks[-1][column] = head
+        before, left = kind, left - len(head)
+    return blocks
+
+
+def _short(value: float) -> str:
+    return f"{value:5.3f}" if abs(value) < 10 else f"{value:5.0f}"
 
 
 @click.group()
@@ -102,6 +198,7 @@ def bench() -> None:
     \b
     Examples:
       ragformer bench index ~/papers
+      ragformer bench embed squad-dev.jsonl.xz
       ragformer bench query squad-dev.jsonl.xz
       ragformer bench decode squad-dev.jsonl.xz
     """
@@ -117,6 +214,26 @@ def bench_index(folder: Path, limit: int | None, repeats: int, as_json: bool) ->
     from ragformer.bench.index import run
 
     _say_figures(run(folder, limit, repeats), as_json)
+
+
+@bench.command("embed")
+@click.argument("path", type=_path, metavar="DIR|FILE")
+@click.option("--peer", type=_path, metavar="DIR", help="Time a sentence-transformers too.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N paragraphs.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@_seed_option
+@json_option
+def bench_embed(
+    path: Path, peer: Path | None, limit: int | None, repeats: int, seed: int, as_json: bool
+) -> None:
+    """Paragraphs and tokens a second that the encoder embeds.
+
+    --peer runs the package sentence-transformers (pip install 'ragformer[bench]') on the same
+    texts in turns with it; times_peer is how many times as fast the encoder is.
+    """
+    from ragformer.bench.embed import run
+
+    _say_figures(run(path, limit, repeats, seed, peer=peer), as_json)
 
 
 @bench.command("query")

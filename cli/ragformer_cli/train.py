@@ -1,4 +1,4 @@
-"""The training recipes: each field of a recipe's Config is an option."""
+"""The training recipes, each field of a recipe's Config an option; adapt and calibrate."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from ragformer_cli.terminal import say
+from ragformer.errors import InputError
+from ragformer_cli import forms
+from ragformer_cli.terminal import collection_option, json_option, say, say_json, warn
+
+if TYPE_CHECKING:
+    from ragformer.train.adapt import Adapted
+    from ragformer.train.calibrate import Calibrated
 
 RECIPES = ("tokenizer", "embeddings", "encoder", "decoder", "confidence")
 
@@ -77,4 +83,139 @@ def _click_type(kind: Any) -> click.ParamType[Any] | type:
     return kind  # type: ignore[no-any-return]
 
 
-COMMANDS: tuple[click.Command, ...] = (train,)
+@click.command()
+@click.option("--minutes", type=click.FloatRange(0.1), default=3.0, show_default=True)
+@click.option("--undo", is_flag=True, help="Go back to the encoder in the box.")
+@collection_option
+@json_option
+def adapt(minutes: float, undo: bool, collection: str | None, as_json: bool) -> None:
+    """Teach the search by meaning the documents of a collection.
+
+    It makes questions of the documents' own text, learns from most of them and measures on those
+    of other documents. What was learned is kept only where it finds more than before; else nothing
+    changes. Stop it at any time: the next run goes on from there.
+
+    \b
+    Examples:
+      ragformer adapt
+      ragformer adapt --minutes 10 -c contracts
+      ragformer adapt --undo
+    """
+    from ragformer.train import adapt as recipe
+
+    config = recipe.Config(collection, minutes=minutes)
+    for step in recipe.undo(config) if undo else recipe.main(config):
+        if isinstance(step, str):
+            warn(step)
+        elif as_json:
+            say_json(forms.adapted_form(step))
+        else:
+            say(adapted_text(step))
+
+
+def adapted_text(adapted: Adapted) -> str:
+    """A line for each metric before and after, and what came of it."""
+    ends = {
+        "kept": f"kept: this collection now has its own encoder, {adapted.encoder_id}; "
+        "`ragformer adapt --undo` goes back",
+        "rolled_back": "not kept, as it finds no more than before: nothing was changed",
+        "undone": f"this collection uses the encoder in the box again, {adapted.encoder_id}",
+        "unchanged": "this collection uses the encoder in the box; there is nothing to undo",
+    }
+    lines = [
+        f"{name:16} {adapted.before[name]:.3f}  {adapted.after[name]:.3f}"
+        for name in adapted.before
+    ]
+    head = [f"{adapted.questions} questions   before  after"] * bool(lines)
+    return "\n".join([*head, *lines, ends[adapted.status]])
+
+
+@click.command()
+@click.option(
+    "--error-rate",
+    type=click.FloatRange(0.01, 0.9),
+    default=0.2,
+    show_default=True,
+    metavar="SHARE",
+    help="At most this share of the answers given may be wrong.",
+)
+@click.option(
+    "--questions", type=click.IntRange(40), default=200, show_default=True, help="To make, at most."
+)
+@click.option("--undo", is_flag=True, help="Go back to the confidence in the box.")
+@collection_option
+@json_option
+def calibrate(
+    error_rate: float, questions: int, undo: bool, collection: str | None, as_json: bool
+) -> None:
+    """Fit the confidence to a collection, and choose from which one on to answer.
+
+    It makes questions of the documents' own text and asks half of them with the document they are
+    of left out, so that they have no answer. Half of all fit the confidence, the others choose the
+    lowest threshold that keeps to the error rate. Nothing changes where none does.
+
+    \b
+    Examples:
+      ragformer calibrate
+      ragformer calibrate --error-rate 0.1 -c contracts
+      ragformer calibrate --undo
+    """
+    from ragformer.train import calibrate as recipe
+
+    config = recipe.Config(collection, error_rate=error_rate, questions=questions)
+    if undo:
+        status = "undone" if recipe.undo(config) else "unchanged"
+        say_json({"status": status}) if as_json else say(UNDONE[status])
+        return
+    for step in recipe.main(config):
+        if isinstance(step, str):
+            warn(step)
+        else:
+            _say_calibrated(step, as_json)
+
+
+UNDONE = {
+    "undone": "this collection uses the confidence in the box again",
+    "unchanged": "this collection uses the confidence in the box; there is nothing to undo",
+}
+
+
+def _say_calibrated(calibrated: Calibrated, as_json: bool) -> None:
+    """The risk-coverage table and what came of it; raises InputError where nothing did."""
+    if as_json:
+        say_json(forms.calibrated_form(calibrated))
+    else:
+        say(calibrated_text(calibrated))
+    if calibrated.chosen is None:
+        raise InputError(
+            f"no threshold keeps the share of wrong answers at {calibrated.error_rate:.0%} on the "
+            f"{calibrated.held_out} questions held out, so nothing was changed; give a higher "
+            "--error-rate"
+        )
+
+
+def calibrated_text(calibrated: Calibrated) -> str:
+    """Share wrong and unanswerable refused at every share answered, before and after."""
+    before, after, chosen = calibrated.before, calibrated.after, calibrated.chosen
+    lines = [
+        f"{calibrated.held_out} questions held out, of {calibrated.questions}",
+        f"{'answerable answered':20}{'answers wrong':>20}{'unanswerable refused':>24}",
+        f"{'':20}{'before   after':>20}{'before   after':>24}",
+    ]
+    for a, b in zip(before.points, after.points, strict=True):
+        share = f"{max(a.coverage, b.coverage):.2f}"
+        lines.append(
+            f"{share:20}{f'{a.risk:.2f}    {b.risk:.2f}':>20}"
+            f"{f'{a.refusal or 0:.2f}    {b.refusal or 0:.2f}':>24}"
+        )
+    lines.append(f"calibration error{f'{before.ece:.3f}   {after.ece:.3f}':>23}")
+    if chosen is not None:
+        lines.append(
+            f"kept: from a confidence of {chosen.threshold:.3f} on it answers; "
+            f"{chosen.risk:.0%} of those answers are wrong and {chosen.coverage:.0%} of the "
+            "answerable questions get one; `ragformer calibrate --undo` goes back"
+        )
+    return "\n".join(lines)
+
+
+COMMANDS: tuple[click.Command, ...] = (train, adapt, calibrate)

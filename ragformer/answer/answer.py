@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ragformer.answer.cite import cite, joins, quote_range
+from ragformer.answer.cite import cite, joins, page_name, quote_range
 from ragformer.answer.confidence import Confidence, features, question_coverage
 from ragformer.answer.reader import OpenPrompt, Read, Reader
 from ragformer.answer.refusal import Refusal, nothing_found
+from ragformer.answer.rerank import read_as
 from ragformer.errors import NotFoundError, StoreError, WeightsError
 from ragformer.nn.constrain import Range
-from ragformer.store.rows import context_line
 from ragformer.store.store import Store
 from ragformer.text.overlap import question_stems
 from ragformer.text.tokenizer import MAX_MARKS
@@ -46,7 +46,7 @@ def answer_question(
     if not passages:
         yield from _refuse(nothing_found(question, store, scope), passages, reader, 0.0)
         return
-    prompt = reader.open(question, list(map(_read_as, passages)), list(map(joins, passages)))
+    prompt = reader.open(question, list(map(read_as, passages)), list(map(joins, passages)))
     read = reader.find(prompt)
     confidence = _confidence(reader)
     sure = confidence(evidence(question, read, prompt, reader)) if read.candidates else 0.0
@@ -61,11 +61,6 @@ def answer_question(
         yield part
     text, citations, usage = "".join(parts), (found.citation,), _usage(read, started)
     yield Answer(question, text, citations, passages, sure, False, None, BACKEND, reader.id, usage)
-
-
-def _read_as(passage: Passage) -> tuple[str, str]:
-    """A passage as the decoder reads it: its context line and its text."""
-    return context_line(passage.document.title, passage.heading_path), passage.text
 
 
 def _usage(read: Read, started: float) -> dict[str, float]:
@@ -113,20 +108,13 @@ def _write(found: _Found, reader: Reader, prompt: OpenPrompt) -> Iterator[str]:
     yield "“"
     for piece in reader.write_quote(prompt, found.text, found.quote):
         yield f"” [{piece}]\n" if isinstance(piece, int) else piece.replace("\n", " ")
-    yield f"{citation.path.name}, page {_page_name(citation)}"
+    yield f"{citation.path.name}, page {page_name(citation)}"
 
 
 def short_form(chosen: str) -> str:
     """The chosen characters on one line, without separators at the ends or a sentence's stop."""
     short = " ".join((chosen.strip(_EDGES) or chosen).split())
     return short[:-1] if short.endswith(".") and short.count(".") == 1 < len(short) else short
-
-
-def _page_name(citation: Citation) -> str:
-    """The physical page, with the printed label where it differs."""
-    if citation.page_label in ("", str(citation.page)):
-        return str(citation.page)
-    return f"{citation.page} (printed {citation.page_label})"
 
 
 def evidence(question: str, read: Read, prompt: OpenPrompt, reader: Reader) -> tuple[float, ...]:

@@ -86,6 +86,13 @@ def cite(store: Store, passage: Passage, mark: int, start: int, end: int) -> Cit
     )
 
 
+def page_name(citation: Citation) -> str:
+    """The physical page, with the printed label where it differs."""
+    if citation.page_label in ("", str(citation.page)):
+        return str(citation.page)
+    return f"{citation.page} (printed {citation.page_label})"
+
+
 def line_boxes(page: Page, start: int, end: int) -> list[Box]:
     """One box a line around the words of the page that overlap start..end."""
     boxes: list[Box] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 from ragformer.errors import WeightsError
 from ragformer.text.overlap import Overlap
 
+OWN_CONFIDENCE = "confidence.json"  # in a collection's folder: fitted to it by `calibrate`
 FEATURES = ("margin", "likelihood", "coverage", "passages")
 
 
@@ -57,13 +58,30 @@ class Confidence:
 
 def load_confidence(folder: Path) -> Confidence:
     """The confidence.json beside a decoder's weights."""
-    path = folder / "confidence.json"
+    return _load(folder / "confidence.json")[0]
+
+
+def own_confidence(folder: Path, decoder_id: str) -> Confidence | None:
+    """The one that `calibrate` fitted to the collection in `folder`; None where there is none, or
+    it was fitted to another decoder than this."""
+    path = folder / OWN_CONFIDENCE
+    if not path.exists():
+        return None
+    try:
+        confidence, fitted_to = _load(path)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; run `ragformer calibrate` again, or with --undo") from error
+    return confidence if fitted_to == decoder_id else None
+
+
+def _load(path: Path) -> tuple[Confidence, str | None]:
+    """A confidence, and the decoder it says it was fitted to."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         weights = tuple(float(values["weights"][name]) for name in FEATURES)
         bias, threshold = float(values["bias"]), float(values["threshold"])
         if not all(math.isfinite(value) for value in (bias, threshold, *weights)):
             raise ValueError("a value is not finite")
-        return Confidence(bias, weights, threshold)
+        return Confidence(bias, weights, threshold), values.get("decoder")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{path} is missing or damaged: {error}") from error

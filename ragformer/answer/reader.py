@@ -9,7 +9,7 @@ a run of one passage's characters.
 from __future__ import annotations
 
 import codecs
-import unicodedata
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from ragformer.answer.confidence import Confidence, load_confidence
+from ragformer.answer.edges import trimmed, whole_words
+from ragformer.answer.prefill import prefill
 from ragformer.answer.reading import (
     MAX_QUESTION_TOKENS,
     SEGMENT_ANSWER,
@@ -27,7 +29,6 @@ from ragformer.answer.reading import (
     Reading,
     Source,
     Tokenized,
-    block_mask,
     make_reading,
     make_source,
     tokenize,
@@ -40,7 +41,7 @@ from ragformer.nn.constrain import CitedQuote, PassageWalk, Range, Vocabulary
 from ragformer.nn.device import pick_device
 from ragformer.nn.generate import Mask, generate
 from ragformer.nn.heads import Decoder
-from ragformer.store.rows import DENSE_RUN
+from ragformer.retrieve.embed import bf16_is_faster
 from ragformer.text.overlap import Rarity, question_stems
 from ragformer.text.tokenizer import MAX_MARKS, NO_ANSWER, QUOTE, Tokenizer, mark_id
 from ragformer.types import Sampling
@@ -114,13 +115,17 @@ class Reader:
         tokenizer: Tokenizer,
         identity: str,
         confidence: Confidence | None = None,
+        bf16: bool | None = None,
     ) -> None:
+        """bf16: whether prompts are read in bfloat16, as the decoder was trained; None for yes
+        where it is faster."""
         self.confidence = confidence
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.id = identity
         self.rarity = Rarity(tokenizer)
         self.device = next(model.parameters()).device
+        self._bf16 = bf16
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -169,16 +174,39 @@ class Reader:
         sources = self.sources(question, passages)
         reading = make_reading(question, sources, self.tokenizer)
         cache = KVCache(self.model.config, 1, len(reading.ids), device=self.device)
-        prompt_1SD = self._prefill(reading, cache)
+        if self._bf16 is None:
+            self._bf16 = self.device.type == "cuda" or bf16_is_faster()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            prompt_1SD = prefill(self.model, reading, cache).float()
         texts = tuple(text for _, text in passages)
         at = tuple(map(tuple, joins)) if joins is not None else ((),) * len(texts)
         return OpenPrompt(texts, at, reading, tuple(sources), cache, prompt_1SD)
 
     @torch.inference_mode()
+    def relevance(self, question: str, passages: Sequence[tuple[str, str]]) -> list[float]:
+        """For each passage, the log-probability that the answer starts in it, were it in one.
+
+        One that was not read, being too long or one too many, counts as the average of the others.
+        """
+        prompt = self.open(question, passages)
+        places_S = self._start_logits(prompt)
+        nats = [float("nan")] * len(passages)
+        for source in prompt.sources:
+            here = [at is not None and at[0] == source.index for at in prompt.reading.places]
+            nats[source.index] = float(places_S[torch.tensor(here)].logsumexp(0).clamp(min=-100.0))
+        nats_P = torch.log_softmax(torch.tensor(nats).nan_to_num(nan=_mean(nats)), 0)
+        return nats_P.tolist()
+
+    def _start_logits(self, prompt: OpenPrompt) -> Tensor:
+        """For each token of the prompt how well an answer starts there, float32 [S]."""
+        hidden_1SD = prompt.hidden_1SD
+        return self.model.place_logits(hidden_1SD[:, -1:], hidden_1SD)[0, 0].float()
+
+    @torch.inference_mode()
     def find(self, prompt: OpenPrompt) -> Read:
         """The likeliest answers in an open prompt."""
         reading, prompt_1SD = prompt.reading, prompt.hidden_1SD
-        places_S = self.model.place_logits(prompt_1SD[:, -1:], prompt_1SD)[0, 0].float()
+        places_S = self._start_logits(prompt)
         visible = [place is not None and _may_start(prompt, place) for place in reading.places]
         none = self.model.token_logits(prompt_1SD[:, -1:])[0, 0, NO_ANSWER].float()
         open_S = places_S.masked_fill(~torch.tensor(visible, device=self.device), -torch.inf)
@@ -217,20 +245,6 @@ class Reader:
             segment=SEGMENT_ANSWER,
             mask=mask,
         )
-
-    def _prefill(self, reading: Reading, cache: KVCache) -> Tensor:
-        ids, positions, segments, blocks = (
-            torch.tensor([values], device=self.device)
-            for values in (reading.ids, reading.positions, reading.segments, reading.blocks)
-        )
-        hidden_1SD: Tensor = self.model.transformer(
-            ids,
-            positions_BT=positions,
-            segments_BT=segments,
-            mask_BTS=block_mask(blocks, blocks[:, -1]),
-            cache=cache,
-        )
-        return hidden_1SD
 
     def _beams(self, prompt: OpenPrompt, first_S: Tensor) -> list[Candidate]:
         """Start at the likeliest places; at each step every beam may end, and goes on if it can.
@@ -289,6 +303,12 @@ class Reader:
         return both_B2[:, 0], both_B2[:, 1]
 
 
+def _mean(values: Sequence[float]) -> float:
+    """The mean of the values that are numbers, 0 when none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else 0.0
+
+
 def _joined(reading: Reading, place: int, following: int) -> bool:
     """Whether `following` is the next token of the same passage."""
     here, there = reading.places[place], reading.places[following]
@@ -319,7 +339,7 @@ def in_likeliest_sentence(prompt: OpenPrompt, first_S: Tensor) -> Tensor:
 def _may_start(prompt: OpenPrompt, place: Place) -> bool:
     """Whether the token alone is an answer: it shows something, in one part of its passage."""
     passage, start, end = place
-    return prompt.holds(passage, *_trimmed(prompt.texts[passage], start, end))
+    return prompt.holds(passage, *trimmed(prompt.texts[passage], start, end))
 
 
 def _candidate(prompt: OpenPrompt, first: int, last: int, score: float) -> Candidate | None:
@@ -332,49 +352,6 @@ def _candidate(prompt: OpenPrompt, first: int, last: int, score: float) -> Candi
         return None
     low, high = whole_words(prompt.texts[start[0]], start[1], end[2])
     return Candidate(start[0], low, high, score) if prompt.holds(start[0], low, high) else None
-
-
-def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """start..end less the white space at its ends, grown where it would cut a number or a word.
-
-    Tokens end anywhere: "15 months" is never to be answered as "5 months", nor 3,029.64 as 9.64.
-    """
-    start, end = _trimmed(text, start, end)
-    while 0 < start < len(text) and _cuts(text, start):
-        start -= 1
-    while 0 < end < len(text) and _cuts(text, end):
-        end += 1
-    return start, end
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """start..end less the white space at its ends."""
-    chosen = text[start:end]
-    return start + len(chosen) - len(chosen.lstrip()), start + len(chosen.rstrip())
-
-
-def _cuts(text: str, at: int) -> bool:
-    """Whether number, word or character goes on from text[at - 1] to text[at]."""
-    before, after = text[at - 1], text[at]
-    if _is_mark(after):
-        return not before.isspace()
-    if after.isdigit():
-        in_number = before in ".," and text[at - 2 : at - 1].isdigit()
-        return before.isdigit() or in_number or _in_word(before)
-    if before.isdigit():
-        return after in ".," and text[at + 1 : at + 2].isdigit()
-    return _in_word(before) and _in_word(after)
-
-
-def _in_word(letter: str) -> bool:
-    """Whether it is part of a word with white space around. Chinese, Thai and their like are
-    written without."""
-    return (letter.isalpha() or _is_mark(letter)) and not DENSE_RUN.match(letter)
-
-
-def _is_mark(character: str) -> bool:
-    """Whether it belongs to the character before: a vowel sign, an accent, a (non-)joiner."""
-    return unicodedata.category(character)[0] == "M" or character in "\u200c\u200d"
 
 
 def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:

@@ -24,6 +24,8 @@ from ragformer.retrieve.retrieve import fuse_rankings, rank
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
 
+FEWEST_GIVEN = 10
+
 
 def with_passages_found(
     cases: Sequence[ReadingCase], everything: Sequence[ReadingCase], encoder: Encoder, k: int
@@ -50,17 +52,24 @@ def with_passages_found(
     return found
 
 
-def fit(features: Sequence[tuple[float, ...]], right_N: Bools, ridge: float = 1.0) -> Confidence:
+def fit(
+    features: Sequence[tuple[float, ...]],
+    right_N: Bools,
+    ridge: float = 1.0,
+    start: Confidence | None = None,
+) -> Confidence:
     """The logistic regression most likely to give these rows, by Newton's method; threshold 0.5.
 
-    ridge: weight of the squared weights (not the bias), so that separable rows have an end.
+    ridge: weight of the squared weights (not the bias), so that separable rows have an end. start:
+    the weights are held to these instead of 0.
     """
     rows_NF = np.column_stack([np.ones(len(right_N)), np.array(features)])
     penalty_FF = ridge * np.diag([1e-6] + [1.0] * (rows_NF.shape[1] - 1))
-    weights_F = np.zeros(rows_NF.shape[1])
+    start_F = np.array([start.bias, *start.weights]) if start else np.zeros(rows_NF.shape[1])
+    weights_F = start_F.copy()
     for _ in range(50):
         p_N = 1 / (1 + np.exp(-np.clip(rows_NF @ weights_F, -50, 50)))
-        gradient_F = rows_NF.T @ (p_N - right_N) + penalty_FF @ weights_F
+        gradient_F = rows_NF.T @ (p_N - right_N) + penalty_FF @ (weights_F - start_F)
         curve_FF = (rows_NF.T * (p_N * (1 - p_N))) @ rows_NF + penalty_FF
         step_F = np.linalg.solve(curve_FF, gradient_F)
         weights_F -= step_F
@@ -115,6 +124,14 @@ def _share_from(values: Floats, thresholds: Floats) -> Floats:
 def choose(points: Sequence[Point], coverage: float = 0.8) -> Point:
     """The highest threshold that still answers this share of the answerable."""
     return next(point for point in points if point.coverage >= coverage - 1e-12)
+
+
+def choose_by_error(confidence_N: Floats, right_N: Bools, error_rate: float) -> float | None:
+    """The lowest threshold at which at most this share of the answers given is wrong; None where
+    none does so for FEWEST_GIVEN answers, as fewer may all be right by luck."""
+    thresholds, covered, risk = risk_coverage(confidence_N, right_N)
+    good = (risk <= error_rate) & (covered * len(confidence_N) >= FEWEST_GIVEN - 0.5)
+    return float(thresholds[good][-1]) if good.any() else None
 
 
 def thin(points: Sequence[Point], n: int = 20) -> list[Point]:

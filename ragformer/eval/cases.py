@@ -1,7 +1,8 @@
 """The questions we measure with, read from their files:
 
     reading    a file: question, context (or passages), answers
-    retrieval  a folder corpus / queries / qrels; a reading file; or a ReQA file and its corpus
+    retrieval  a folder corpus / queries / qrels; a reading file; a pairs file: query, positive;
+               or a ReQA file and its corpus
     pdfqa      a folder: pdfs/ and questions.jsonl
 
 Every file may also end in .xz.
@@ -17,7 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ragformer.errors import InputError
+from ragformer.text.heldout import is_held_out
 from ragformer.text.jsonl import read_jsonl, read_lines
+
+HELD_OUT_CORPUS = 20_000
 
 Case = TypeVar("Case")
 
@@ -115,17 +119,41 @@ def _sources(
     return ((row.get("title", ""), row["context"]),), (0,)
 
 
-def read_retrieval(path: Path, corpus: Path | None = None) -> RetrievalSet:
-    """A folder or a reading file; with `corpus`, a ReQA file whose positive_ids it resolves."""
-    if corpus is not None:
-        found = _read_reqa(path, corpus)
-    elif path.is_dir():
+def read_retrieval(path: Path, corpora: Sequence[Path] = ()) -> RetrievalSet:
+    """A folder, a reading file, a pairs file, or a ReQA file with its corpus.
+
+    corpora: of a ReQA file, the one its positive_ids are of; of a reading or pairs file, more such
+    files whose passages are searched too.
+    """
+    if path.is_dir():
+        if corpora:
+            raise InputError(f"{path} brings its own corpus; leave out {corpora[0]}")
         found = _read_folder(path)
+    elif corpora and "positive_ids" in next(read_jsonl(path), {}):
+        if len(corpora) > 1:
+            raise InputError(f"{path} is of one corpus, not {len(corpora)}; give one")
+        found = _read_reqa(path, corpora[0])
     else:
-        found = _from_reading(path)
+        found = _from_passages(path, corpora)
     if not found.cases:
         raise InputError(f"{path} holds no question with something to find; check the file")
     return found
+
+
+def held_out_part(found: RetrievalSet, most: int = HELD_OUT_CORPUS) -> RetrievalSet:
+    """The questions all of whose right passages are held out of training.
+
+    Their passages and, up to `most` in all, a random part of the others are the corpus.
+    """
+    held = {item.id for item in found.corpus if is_held_out(item.title or item.text)}
+    cases = tuple(case for case in found.cases if held.issuperset(case.grades))
+    if not cases:
+        raise InputError(f"none of the {len(found.cases)} questions is held out of training")
+    gold = {key for case in cases for key in case.grades}
+    others = [item.id for item in found.corpus if item.id not in gold]
+    random.Random(0).shuffle(others)
+    kept = gold.union(others[: max(0, most - len(gold))])
+    return RetrievalSet(tuple(item for item in found.corpus if item.id in kept), cases)
 
 
 def _read_folder(folder: Path) -> RetrievalSet:
@@ -160,18 +188,40 @@ def _qrel(line: str, place: str) -> tuple[str, str, str]:
     return query, key, grade
 
 
-def _from_reading(path: Path) -> RetrievalSet:
-    """Distinct contexts are the corpus; a question's own is gold. Unanswerable ones are left out:
-    nothing is right for them."""
+_Asked = tuple[str, str, Sequence[tuple[str, str]], Sequence[int]]
+"""An id, a question, its passages as (title, text), and which of them are right."""
+
+
+def _from_passages(path: Path, more: Sequence[Path]) -> RetrievalSet:
+    """Distinct passages of all the files are the corpus; a question's own are right.
+
+    Unanswerable questions are left out: nothing is right for them.
+    """
     number: dict[tuple[str, str], str] = {}
     cases = []
-    for case in read_reading(path):
-        keys = [number.setdefault(source, str(len(number))) for source in case.sources]
-        grades = {keys[index]: 1 for index in case.gold_sources}
+    for key, question, sources, gold in _asked(path):
+        keys = [number.setdefault(source, str(len(number))) for source in sources]
+        grades = {keys[index]: 1 for index in gold}
         if grades:
-            cases.append(RetrievalCase(case.id, case.question, grades))
+            cases.append(RetrievalCase(key, question, grades))
+    for file in more:
+        for _, _, sources, _ in _asked(file):
+            for source in sources:
+                number.setdefault(source, str(len(number)))
     corpus = (CorpusItem(key, title, text) for (title, text), key in number.items())
     return RetrievalSet(tuple(corpus), tuple(cases))
+
+
+def _asked(path: Path) -> Iterator[_Asked]:
+    if "positive" not in next(read_jsonl(path), {}):
+        for case in read_reading(path):
+            yield case.id, case.question, case.sources, case.gold_sources
+        return
+    positives_of: dict[str, list[tuple[str, str]]] = {}
+    for row in _rows(path, "query", "positive"):
+        positives_of.setdefault(row["query"], []).append(("", row["positive"]))
+    for index, (query, positives) in enumerate(positives_of.items()):
+        yield str(index), query, positives, range(len(positives))
 
 
 def _read_reqa(path: Path, corpus: Path) -> RetrievalSet:

@@ -165,6 +165,14 @@ def mean_metric(values: Sequence[float] | Floats, seed: int = 0, samples: int = 
     return _interval(float(values_N.mean()), np.concatenate(means))
 
 
+def paired_metric(values: Sequence[float], others: Sequence[float], seed: int = 0) -> Metric:
+    """The mean of what one way scores above another on the same items, both resampled together.
+
+    An interval wholly above 0 says that the first is better on items like these.
+    """
+    return mean_metric(np.subtract(values, others), seed)
+
+
 def metric_of(
     statistic: Callable[[Indices], float], n: int, seed: int = 0, samples: int = 200
 ) -> Metric:

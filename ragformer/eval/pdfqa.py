@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ragformer.answer.rerank import rerank
 from ragformer.errors import InputError, PdfError
 from ragformer.eval.cases import PdfCase, read_pdfqa, sample
 from ragformer.eval.metrics import Metric, hit_at, mean_metric, token_f1
@@ -27,7 +28,7 @@ from ragformer.retrieve.retrieve import CANDIDATES, fuse_rankings, rank
 from ragformer.store.vectors import VectorIndex
 from ragformer.types import Answer, Report
 
-PAGES_AT = (1, 5, 10)
+HITS_AT = (1, 5, 10)
 _MARK = re.compile(r"\s*\[\d+\]\s*$")
 
 Place = tuple[str, int]
@@ -135,26 +136,25 @@ def find_places(
     question: str,
     documents: list[str] | None,
 ) -> dict[str, list[Place]]:
-    """The pages of the passages that words, vectors and both fused find, best first."""
+    """The pages of the passages that words, vectors, both fused and reranking find, best first."""
     by_way = rank(library.store, index, vector_D, question, documents)
     rankings = {**by_way, "fused": fuse_rankings(by_way, CANDIDATES)}
+    passages = {way: library.store.passages(hits) for way, hits in rankings.items()}
+    passages["reranked"] = rerank(library.reader, question, passages["fused"])
     return {
-        way: [
-            (passage.document.id, span.page)
-            for passage in library.store.passages(hits)
-            for span in passage.spans
-        ]
-        for way, hits in rankings.items()
+        way: [(passage.document.id, span.page) for passage in found for span in passage.spans]
+        for way, found in passages.items()
     }
 
 
 def reread(answer: Answer, texts: PageTexts) -> tuple[bool, ...]:
-    """Of each citation, whether its quote is verbatim; an answer without one counts as one not.
+    """Of each citation, whether its quote is verbatim; an answer without one counts as one not,
+    unless it is about the documents themselves and quotes nothing.
 
     Verbatim: the file at its path has the bytes of its document, the span of its page holds the
     quote, and the answer shows it, on one line, in front of its mark.
     """
-    if not answer.citations and not answer.abstained:
+    if not (answer.citations or answer.abstained or answer.about):
         return (False,)
     return tuple(
         texts.get((c.document_id, c.path, c.page), "")[c.span.start : c.span.end] == c.quote
@@ -171,18 +171,21 @@ def short_answer(answer: Answer) -> str:
 
 
 def search_metrics(outcomes: Sequence[Outcome], seed: int) -> dict[str, Metric]:
-    """page@k and file@1 of the core questions; without a way's name: fused, as the product."""
+    """page@k and file@k of the core questions; without a way's name: reranked, as the product."""
     core = [one for one in outcomes if one.case.tier == "core"]
     metrics: dict[str, Metric] = {}
-    for way in ("words", "vectors", "fused") if core else ():
+    for way in ("words", "vectors", "fused", "reranked") if core else ():
+        files = [[document for document, _ in one.places[way]] for one in core]
         values = {
-            f"page@{k}": [hit_at(one.places[way], one.gold, k) for one in core] for k in PAGES_AT
+            f"page@{k}": [hit_at(one.places[way], one.gold, k) for one in core] for k in HITS_AT
         }
-        values["file@1"] = [
-            hit_at([document for document, _ in one.places[way]], {one.document_id}, 1)
-            for one in core
-        ]
-        prefix = "" if way == "fused" else f"{way}/"
+        values |= {
+            f"file@{k}": [
+                hit_at(found, {one.document_id}, k) for found, one in zip(files, core, strict=True)
+            ]
+            for k in HITS_AT
+        }
+        prefix = "" if way == "reranked" else f"{way}/"
         metrics |= {f"{prefix}{name}": mean_metric(row, seed) for name, row in values.items()}
     return metrics
 

@@ -70,6 +70,18 @@ class KVCache:
         ]
         return copy
 
+    def gather(self, rows: KVCache, start: int, keep_BT: Tensor) -> None:
+        """Append to this one-row cache what `rows` hold from `start` on, row after row, where
+        keep_BT."""
+        for layer, other in zip(self.layers, rows.layers, strict=True):
+            keys_BTGE, values_BTGE = (
+                filled[:, :, start : start + keep_BT.shape[1]].transpose(1, 2)
+                for filled in (other.keys_BGSE, other.values_BGSE)
+            )
+            layer.append(
+                keys_BTGE[keep_BT].transpose(0, 1)[None], values_BTGE[keep_BT].transpose(0, 1)[None]
+            )
+
 
 def _repeated(filled_1GSE: Tensor, batch: int, room: int) -> Tensor:
     _, G, S, E = filled_1GSE.shape

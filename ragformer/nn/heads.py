@@ -45,6 +45,16 @@ class SentenceEncoder(nn.Module):
         weights_BT = self.token_weight(ids_BT).squeeze(-1).float().exp() * keep_BT
         return weighted_mean_pool(self.hidden(ids_BT, keep_BT), weights_BT)
 
+    def bag(self, ids_BT: Tensor, pad: int) -> Tensor:
+        """As `forward` without the blocks, a weighted mean of the bare tokens other than `pad`.
+
+        A fresh encoder is just that, and what its table learns this way costs a hundredth.
+        """
+        table_VD = self.transformer.norm(self.transformer.embed.weight)
+        weighted_VD = table_VD * self.token_weight.weight.exp()
+        summed_BD = F.embedding_bag(ids_BT, weighted_VD, mode="sum", padding_idx=pad)
+        return F.normalize(summed_BD, dim=-1)
+
     def token_logits(self, hidden_BTD: Tensor) -> Tensor:
         """Logits over the vocabulary [B, T, V] by the input embedding, for masked training."""
         return F.linear(hidden_BTD, self.transformer.embed.weight) * self.config.logit_scale

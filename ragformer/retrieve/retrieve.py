@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Collection
 
 from ragformer.retrieve.embed import Encoder, Vectors
-from ragformer.retrieve.fuse import Ranking, weighted_sum
+from ragformer.retrieve.fuse import Ranking, best, weighted_sum
 from ragformer.retrieve.words import search_words
-from ragformer.store.store import Store
+from ragformer.store.store import Ids, Store
 from ragformer.store.vectors import VectorIndex
 from ragformer.types import Passage
 
@@ -16,6 +16,8 @@ CANDIDATES = 100
 """How many of each ranking are fused: a passage below that in both is never wanted."""
 WORDS_WEIGHT = 0.8
 """Of the words' score in the fused one, the vectors' being the rest."""
+PREFERENCE = 0.1
+"""Added to the fused score (0 to 1) of a chunk that the last turn of a chat has quoted."""
 
 RankedBy = dict[str, list[tuple[int, float]]]
 
@@ -27,13 +29,19 @@ def retrieve(
     question: str,
     k: int,
     documents: Collection[str] | None = None,
+    chunks: Collection[int] | None = None,
+    preferred: Collection[int] = (),
 ) -> list[Passage]:
     """The k best passages for the question, best first, each with its score in either ranking.
 
-    documents: ids to search in; None for all.
+    documents, chunks: ids to search in; None for all. preferred: ids of chunks to rank a little
+    higher.
     """
-    rankings = rank(store, index, encoder.encode_query(question), question, documents)
-    fused = fuse_rankings(rankings, k)
+    rankings = rank(store, index, encoder.encode_query(question), question, documents, chunks)
+    fused = fuse_rankings(rankings, 2 * CANDIDATES if preferred else k)
+    if preferred:
+        raised = {key: score + PREFERENCE * (key in preferred) for key, score in fused}
+        fused = best(raised, k)
     passages = store.passages(fused)
     scores = {name: dict(ranking) for name, ranking in rankings.items()}
     return [
@@ -55,11 +63,14 @@ def rank(
     vector_D: Vectors,
     question: str,
     documents: Collection[str] | None = None,
+    chunks: Collection[int] | None = None,
 ) -> RankedBy:
-    """The candidates by words and by vectors, each best first."""
-    allowed = None if documents is None else store.chunk_ids(documents)
+    """The candidates by words and by vectors, each best first. `chunks` goes before `documents`."""
+    allowed: Collection[int] | Ids | None = chunks
+    if chunks is None and documents is not None:
+        allowed = store.chunk_ids(documents)
     return {
-        "words": search_words(store, question, CANDIDATES, documents),
+        "words": search_words(store, question, CANDIDATES, documents, chunks),
         "vectors": index.search(vector_D, CANDIDATES, allowed),
     }
 

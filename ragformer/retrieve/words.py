@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from ragformer.retrieve.fuse import best
 from ragformer.store.rows import DENSE_RUN
@@ -20,18 +21,36 @@ MAX_COUNTED = 1000  # a pasted page has no more distinct words; each one counted
 CONTEXT_WEIGHT = 1.0  # of a match in the title or a heading, against
 TEXT_WEIGHT = 1.0  # a match in the chunk's own text
 
+_CHUNKS_OF = "SELECT id FROM chunks WHERE document_id IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """The chunks to search in: a query for their ids, and the value of its one parameter."""
+
+    ids: str
+    value: str
+
 
 def search_words(
-    store: Store, question: str, k: int, documents: Collection[str] | None = None
+    store: Store,
+    question: str,
+    k: int,
+    documents: Collection[str] | None = None,
+    chunks: Collection[int] | None = None,
 ) -> list[tuple[int, float]]:
     """The k best (chunk id, score above 0), best first; ties: lower id first.
 
-    `documents` limits the search itself to these document ids. Any string is a question; one
-    without a letter or digit finds nothing.
+    `documents` limits the search itself to these document ids, or `chunks` to these chunk ids.
+    Any string is a question; one without a letter or digit finds nothing.
     """
     if k < 1:
         return []
-    within = None if documents is None else json.dumps(list(documents))
+    within = None
+    if chunks is not None:
+        within = _Within("SELECT value FROM json_each(?)", json.dumps(list(chunks)))
+    elif documents is not None:
+        within = _Within(_CHUNKS_OF, json.dumps(list(documents)))
     runs = list(dict.fromkeys(DENSE_RUN.findall(question)))
     spaced = question_words(DENSE_RUN.sub(" ", question))
     if runs:
@@ -44,7 +63,7 @@ def search_words(
 
 
 def _search_runs(
-    store: Store, runs: list[str], spaced: list[str], k: int, within: str | None
+    store: Store, runs: list[str], spaced: list[str], k: int, within: _Within | None
 ) -> Iterable[tuple[int, float]]:
     """Runs of dense script: their grams; runs too short for one, or grams not found, as pairs."""
     grams = [run[i : i + 3] for run in runs for i in range(len(run) - 2)]
@@ -57,19 +76,19 @@ def _search_runs(
 
 
 def _match(
-    store: Store, table: str, terms: Iterable[str], k: int, within: str | None
+    store: Store, table: str, terms: Iterable[str], k: int, within: _Within | None
 ) -> list[tuple[int, float]]:
     """bm25 over one FTS5 table for any of the terms, its sign turned: higher is better."""
     quoted = _rarest(store, table, [f'"{term}"' for term in dict.fromkeys(terms)])
     if not quoted:
         return []
     # The + keeps SQLite from running the whole match once for each allowed row.
-    limit = "" if within is None else _within(f"+{table}.rowid")
+    limit = "" if within is None else f"AND +{table}.rowid IN ({within.ids})"
     rows = store.query(
         f"SELECT rowid, -bm25({table}, {CONTEXT_WEIGHT}, {TEXT_WEIGHT}) AS score FROM {table}"
         f" WHERE {table} MATCH ? {limit} ORDER BY score DESC, rowid LIMIT ?",
         " OR ".join(quoted),
-        *(() if within is None else (within,)),
+        *(() if within is None else (within.value,)),
         k,
     )
     return [(int(key), float(score)) for key, score in rows]
@@ -86,22 +105,15 @@ def _rarest(store: Store, table: str, quoted: list[str]) -> list[str]:
 
 
 def _contain(
-    store: Store, pieces: Iterable[str], within: str | None
+    store: Store, pieces: Iterable[str], within: _Within | None
 ) -> Iterable[tuple[int, float]]:
     """Chunks of dense script that contain the pieces, a rare piece weighing more. Scans them."""
     score_of: dict[int, float] = {}
-    limit = "" if within is None else _within("id")
+    limit = "" if within is None else f"AND id IN ({within.ids})"
     sql = f"SELECT id FROM chunks WHERE dense AND instr(context || ' ' || text, ?) {limit}"
     n_dense = store.query("SELECT count(*) FROM chunks WHERE dense")[0][0]
     for piece in list(dict.fromkeys(pieces))[:MAX_WORDS]:
-        ids = store.query(sql, piece, *(() if within is None else (within,)))
+        ids = store.query(sql, piece, *(() if within is None else (within.value,)))
         for (key,) in ids:
             score_of[key] = score_of.get(key, 0.0) + math.log(1 + n_dense / len(ids))
     return score_of.items()
-
-
-def _within(column: str) -> str:
-    return (
-        f"AND {column} IN (SELECT id FROM chunks"
-        " WHERE document_id IN (SELECT value FROM json_each(?)))"
-    )

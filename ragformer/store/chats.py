@@ -63,6 +63,7 @@ class Chats:
         Raises StoreReadOnlyError when the folder cannot be written, StoreFullError on a full disk.
         """
         documents = {passage.document.id for passage in answer.passages}
+        documents |= {document.id for document in answer.about}
         with self._writing() as db:
             if chat is None:
                 (chat,) = db.execute("SELECT coalesce(max(chat), 0) + 1 FROM turns").fetchone()

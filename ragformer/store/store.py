@@ -9,7 +9,6 @@ wait for another's write opens its own, which is cheap.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sqlite3
 import threading
@@ -37,14 +36,13 @@ from ragformer.store.rows import (
     unpack_spans,
     unpack_words,
 )
-from ragformer.store.within import match_paths
+from ragformer.store.within import match_paths, named_first
 from ragformer.types import Chunk, Document, FileOutcome, OutlineItem, Page, Passage
 
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
 _LISTED = "IN (SELECT value FROM json_each(?))"
-_ADD_TO_GENERATION = "UPDATE meta SET value = value + ? WHERE key = 'generation'"
 
 
 class Store:
@@ -92,7 +90,7 @@ class Store:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
-                self.connection.execute(_ADD_TO_GENERATION, (changes,))
+                write.add_to_generation(self.connection, changes)
                 self.connection.execute("COMMIT")
             finally:
                 if self.connection.in_transaction:
@@ -122,7 +120,7 @@ class Store:
         loaded = list(self._load(None).values())
         if within:
             named = match_paths((path for document in loaded for path in document.paths), within)
-            loaded = [_named_first(d, named) for d in loaded if not named.isdisjoint(d.paths)]
+            loaded = [named_first(d, named) for d in loaded if not named.isdisjoint(d.paths)]
         return sorted(loaded, key=lambda document: (document.paths, document.id))
 
     def _load(self, ids: Collection[str] | None) -> dict[str, Document]:
@@ -373,9 +371,16 @@ class Store:
             way_out = "which embeds what is missing, or wait if it is running"
         raise EncoderMismatchError(f"{what}; run `ragformer index --reembed`, {way_out}")
 
-    def drop_vectors_except(self, encoder_id: str) -> None:
+    @property
+    def own_encoder(self) -> str | None:
+        """Id of the encoder this collection was taught; None where it uses the one in the box."""
+        rows = self.query("SELECT value FROM meta WHERE key = 'own_encoder'")
+        return f"{rows[0][0]:012x}" if rows else None
+
+    def drop_vectors_except(self, encoder_id: str, own: bool | None = None) -> None:
+        """own: from now on it is the collection's own, or the one in the box; None: as before."""
         with self._writing() as db:
-            db.execute("DELETE FROM vectors WHERE encoder_id <> ?", (encoder_id,))
+            write.drop_vectors_except(db, encoder_id, own)
 
     def check(self) -> list[str]:
         """Every fault found, one sentence each; none means the collection is sound."""
@@ -393,8 +398,3 @@ def _missing(document_id: str) -> NotFoundError:
         f"there is no document {document_id[:12]} in this collection; "
         "`ragformer list` shows what is there"
     )
-
-
-def _named_first(document: Document, named: set[Path]) -> Document:
-    paths = sorted(document.paths, key=lambda path: (path not in named, path))
-    return dataclasses.replace(document, paths=tuple(paths))

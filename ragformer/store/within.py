@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from ragformer.types import Document
 
 
 def match_paths(paths: Iterable[Path], within: Sequence[str]) -> set[Path]:
@@ -28,6 +31,17 @@ def match_paths(paths: Iterable[Path], within: Sequence[str]) -> set[Path]:
                 found |= named
                 break
     return found
+
+
+def named_first(document: Document, named: set[Path]) -> Document:
+    """The document, its paths sorted with the `named` ones before the others."""
+    paths = sorted(document.paths, key=lambda path: (path not in named, path))
+    return dataclasses.replace(document, paths=tuple(paths))
+
+
+def without_up(name: str) -> str:
+    """A name that leads up (../x) as an absolute path: no stored path has a ".."."""
+    return os.path.abspath(name) if ".." in Path(name).parts else name  # noqa: PTH100
 
 
 def _parts(path: Path) -> tuple[str, ...]:

@@ -120,6 +120,19 @@ def put_vectors(
     )
 
 
+def drop_vectors_except(db: sqlite3.Connection, encoder_id: str, own: bool | None) -> None:
+    """Drop other encoders' vectors; see `Store.drop_vectors_except`."""
+    db.execute("DELETE FROM vectors WHERE encoder_id <> ?", (encoder_id,))
+    if own is not None:
+        db.execute("DELETE FROM meta WHERE key = 'own_encoder'")
+    if own:  # as a number: this column would take the text of some ids for a float
+        db.execute("INSERT INTO meta VALUES ('own_encoder', ?)", (int(encoder_id, 16),))
+
+
+def add_to_generation(db: sqlite3.Connection, changes: int) -> None:
+    db.execute("UPDATE meta SET value = value + ? WHERE key = 'generation'", (changes,))
+
+
 def attach(db: sqlite3.Connection, file: KnownFile, document_id: str) -> None:
     """Let `file` hold this document; what it held or failed with before is forgotten."""
     before = _held_by(db, file)

@@ -9,16 +9,19 @@ between passages would add anything.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ragformer.answer.reader import load_decoder
+from ragformer.answer.reader import Reader, load_decoder
 from ragformer.eval.calibrate import choose, fit, sweep, thin, with_passages_found
 from ragformer.eval.cases import read_reading, sample
-from ragformer.eval.reading import Row, read_cases
+from ragformer.eval.reading import read_cases
+from ragformer.eval.reading_metrics import Row
 from ragformer.retrieve.embed import load_encoder
 from ragformer.train.data import jsonl_files
 
@@ -39,7 +42,7 @@ class Config:
 
 def main(config: Config) -> Iterator[str]:
     """Ask, fit, write confidence.json; yields lines of the log and the risk-coverage table."""
-    reader, encoder = load_decoder(config.out), load_encoder(config.encoder)
+    reader, encoder = _bare_decoder(config.out), load_encoder(config.encoder)
     rows: list[Row] = []
     for path in jsonl_files(config.data) if config.data.is_dir() else [config.data]:
         everything = read_reading(path)
@@ -59,3 +62,11 @@ def main(config: Config) -> Iterator[str]:
     fitted = dataclasses.replace(fitted, threshold=threshold)
     (config.out / "confidence.json").write_text(fitted.to_json(), encoding="utf-8")
     yield f"wrote {config.out / 'confidence.json'} with threshold {threshold}"
+
+
+def _bare_decoder(folder: Path) -> Reader:
+    """The decoder without its confidence.json, which may have other features than we fit now."""
+    with TemporaryDirectory(prefix="ragformer-") as aside:
+        copy = Path(aside) / "decoder"
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("confidence.json"))
+        return load_decoder(copy)

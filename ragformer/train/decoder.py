@@ -24,6 +24,7 @@ from ragformer.nn.heads import Decoder, new_decoder
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import FIRST_MARK, Tokenizer
 from ragformer.train.embeddings import start_from
+from ragformer.train.examples import Example
 from ragformer.train.loop import (
     Averager,
     Budget,
@@ -33,13 +34,13 @@ from ragformer.train.loop import (
     learning_rate,
     load_state,
     prefetched,
+    reuse_memory,
     save_state,
     train_step,
 )
 from ragformer.train.reading_batch import IGNORE, MAX_TOKENS, Batch, Collator, Row
 from ragformer.train.reading_data import (
     WEIGHTS,
-    Example,
     cloze_example,
     load_sources,
     text_passages,
@@ -75,6 +76,7 @@ class Config:
 def main(config: Config) -> Iterator[str]:
     """Train one stage and write the weights, resuming from config.work; yields log lines."""
     torch.manual_seed(config.seed)
+    reuse_memory()
     device = pick_device()
     tokenizer = Tokenizer(config.out / "tokenizer.model")
     model = new_decoder(_transformer(config, tokenizer), config.seed)
@@ -188,7 +190,8 @@ def _batches(
 
 
 def reading_loss(model: Decoder, batch: Batch) -> Tensor:
-    """How unlikely each row's answer is, in nats: every token written or copied from a place.
+    """How unlikely each row's answer is, in nats: every token written or copied from a place, or
+    where only that is known, a start anywhere in the right sentence.
 
     Source: Gu et al. 2016, arXiv:1603.06393, with the place given, not summed over. Where nothing
     is written, of the vocabulary only the control symbols compete with the places.
@@ -208,13 +211,19 @@ def reading_loss(model: Decoder, batch: Batch) -> Tensor:
     pieces_BAN = model.token_logits(answer_BAD, n_pieces).float()
     targets_BA = batch.targets_BA
     targets_BA = targets_BA.where(targets_BA < vocab_size, targets_BA - vocab_size + n_pieces)
+    logits_BAC = torch.cat([pieces_BAN, places_BAT], dim=-1)
     loss_BA = F.cross_entropy(
-        torch.cat([pieces_BAN, places_BAT], dim=-1).transpose(1, 2),
+        logits_BAC.transpose(1, 2),
         targets_BA,
         ignore_index=IGNORE,
         reduction="none",
     )
-    return (loss_BA * batch.weights_BA).sum() / len(loss_BA)
+    total = (loss_BA * batch.weights_BA).sum()
+    rows_B = batch.somewhere_BT.any(dim=1)
+    if rows_B.any():
+        right_RT = places_BAT[rows_B, 0].masked_fill(~batch.somewhere_BT[rows_B], -torch.inf)
+        total += (logits_BAC[rows_B, 0].logsumexp(-1) - right_RT.logsumexp(-1)).sum()
+    return total / len(loss_BA)
 
 
 def _writing_loss(

@@ -1,18 +1,25 @@
-"""Train the encoder: a masked-language stage, then contrastive pairs.
+"""Train the encoder: bare tokens first, then the blocks, both on contrastive pairs.
 
-Known: a learned weight per token in the mean starts as the tokenizer's rarity and moves little;
-batches from one source at a time give harder negatives than mixed ones. Not known: how much a
-longer masked stage, hard negatives or a teacher would add.
+    bag          the table and the token weights alone, in large batches (minutes)
+    masked       optional: predict hidden tokens
+    contrastive  everything, in batches of near neighbours by the bag's vectors
+
+Known: most of what so small a model can learn, its table can, at a hundredth of the cost; batches
+from one source at a time give harder negatives than mixed ones, neighbours harder ones still. Not
+known: how much a longer run or a teacher would add.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +29,7 @@ from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig, write_model_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder, new_encoder
+from ragformer.retrieve.embed import load_encoder
 from ragformer.text.tokenizer import MASK, PAD, Tokenizer
 from ragformer.train.embeddings import start_from
 from ragformer.train.loop import (
@@ -33,22 +41,36 @@ from ragformer.train.loop import (
     bf16,
     learning_rate,
     load_state,
+    reuse_memory,
     save_state,
     train_step,
+    update,
 )
 from ragformer.train.pairs import WEIGHTS, Ids, Pairs, load_pairs
 
+Vectors = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Embed = Callable[[list[Ids]], Tensor]
+Teacher = Callable[[list[Ids], list[Ids]], Tensor]
+
 EMBEDDINGS_SHARE = 0.3
 """Of the counted vectors in the table; the rest is noise, which keeps pieces apart."""
-NEIGHBOURS = 8
-"""Rows side by side in a source are mostly of one document: negatives that are hard to tell."""
+NEIGHBOURS = 16
+"""Rows drawn together: those whose passages lie close are negatives that are hard to tell."""
+SAME_PASSAGE = 0.95
+"""Cosine from which a passage is taken to answer its neighbour's question too."""
+SHORT_DIMENSIONS = 128
+"""The first so many are trained to be a vector too (Kusupati et al. 2022, arXiv:2205.13147)."""
+TEACHER_SCALE = 20.0
+"""The teacher's similarities are sharpened as sentence-transformers' were in their own training."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """data: the folder with pairs/, qa/ and text/. out: where the weights go, tokenizer there.
 
-    embeddings: vectors of `train embeddings` to start the table from.
+    embeddings: vectors of `train embeddings` to start the table from. chunk: pairs held in memory
+    at once, 0 for the whole batch. teacher: an encoder's folder to learn similarities from.
     """
 
     data: Path
@@ -59,8 +81,14 @@ class Config:
     n_layers: int = 3
     max_tokens: int = 128
     batch: int = 192
-    peak_rate: float = 1e-3
-    masked_minutes: float = 3.0
+    chunk: int = 0
+    teacher: Path | None = None
+    peak_rate: float = 1.5e-3
+    bag_minutes: float = 5.0
+    bag_steps: int = 100_000
+    bag_batch: int = 1024
+    bag_rate: float = 3e-3
+    masked_minutes: float = 0.0
     masked_steps: int = 100_000
     minutes: float = 40.0
     steps: int = 100_000
@@ -72,6 +100,7 @@ class Config:
 def main(config: Config) -> Iterator[str]:
     """Train and write the weights, resuming from config.work; yields lines of the log."""
     torch.manual_seed(config.seed)
+    reuse_memory()
     device = pick_device()
     tokenizer = Tokenizer(config.out / "tokenizer.model")
     model = new_encoder(_transformer(config, tokenizer), tokenizer.surprisal, config.seed)
@@ -83,8 +112,15 @@ def main(config: Config) -> Iterator[str]:
     )
     yield "\n".join(f"{source.name}: {len(source.queries)} pairs" for source in sources)
     log = Log(config.work / "encoder.csv", model, device)
+    bag_log = Log(config.work / "encoder.csv", model.token_weight, device)  # no matrices in it
+    bag = _Stage("bag", config.bag_batch, config.bag_rate, config.bag_minutes, config.bag_steps)
+    yield from _contrastive_stage(config, bag, model, sources, bag_log, device)
+    orders = [_near_order(_bag_vectors(model, source), config.seed) for source in sources]
+    sources = [source.ordered(order) for source, order in zip(sources, orders, strict=True)]
     yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, device)
-    yield from _contrastive_stage(config, model, sources, log, device)
+    whole = _Stage("contrastive", config.batch, config.peak_rate, config.minutes, config.steps)
+    teacher = _teacher(config.teacher, tokenizer, device) if config.teacher else None
+    yield from _contrastive_stage(config, whole, model, sources, log, device, teacher)
     write_model_config(model.config, "encoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
     yield f"wrote {config.out}"
@@ -183,6 +219,46 @@ class _Contrastive(nn.Module):
         self.encoder = encoder
         self.log_scale = nn.Parameter(torch.tensor(30.0).log())
 
+    def loss(self, vectors_ND: Tensor, same_BB: Tensor, teacher_BB: Tensor | None = None) -> Tensor:
+        """Of the whole vectors, and half as much of their first SHORT_DIMENSIONS.
+
+        vectors_ND: B queries, then their B passages. teacher_BB: similarities to come close to.
+        """
+        scale = self.log_scale.clamp(max=4.6)
+        queries_BD, passages_BD = vectors_ND.chunk(2)
+        with torch.no_grad():
+            same_BB = same_BB | (passages_BD @ passages_BD.T > SAME_PASSAGE)
+        loss = contrastive_loss(queries_BD, passages_BD, same_BB, scale)
+        if teacher_BB is not None:
+            student_BB = (queries_BD @ passages_BD.T * scale.exp()).log_softmax(-1)
+            taught_BB = (teacher_BB * TEACHER_SCALE).softmax(-1)
+            loss = (loss + F.kl_div(student_BB, taught_BB, reduction="batchmean")) / 2
+        if vectors_ND.shape[1] <= SHORT_DIMENSIONS:
+            return loss
+        queries_BD, passages_BD = F.normalize(vectors_ND[:, :SHORT_DIMENSIONS], dim=-1).chunk(2)
+        return (loss + 0.5 * contrastive_loss(queries_BD, passages_BD, same_BB, scale)) / 1.5
+
+
+def cached_backward(
+    loss_of: Callable[[Tensor], Tensor], embed: Embed, chunks: Sequence[list[Ids]]
+) -> Tensor:
+    """Backward through more texts than memory holds at once, chunk by chunk; returns the loss.
+
+    The loss needs every vector, its gradient only the text's own chunk: embed without gradients,
+    take the loss's gradient by each vector, then embed each chunk again and go on from there.
+    Source: Gao et al. 2021, arXiv:2101.06983.
+    """
+    with torch.no_grad():
+        vectors_ND = torch.cat([embed(chunk) for chunk in chunks])
+    vectors_ND.requires_grad_()
+    loss = loss_of(vectors_ND)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert vectors_ND.grad is not None
+    sizes = [len(chunk) for chunk in chunks]
+    for chunk, grad_ND in zip(chunks, torch.split(vectors_ND.grad, sizes), strict=True):
+        embed(chunk).backward(grad_ND)  # type: ignore[no-untyped-call]
+    return loss.detach()
+
 
 def _draw(n: int, batch: int, rng: random.Random) -> list[int]:
     """At most `batch` different rows, in runs of NEIGHBOURS from random places."""
@@ -191,34 +267,113 @@ def _draw(n: int, batch: int, rng: random.Random) -> list[int]:
     return list(dict.fromkeys(runs))[:batch]
 
 
+@torch.no_grad()
+def _bag_vectors(encoder: SentenceEncoder, source: Pairs) -> Vectors:
+    """Every passage by its bare tokens, float32 [N, D]."""
+    device = encoder.token_weight.weight.device
+    batches = [source.passages[i : i + 4096] for i in range(0, len(source.passages), 4096)]
+    return np.concatenate(
+        [encoder.bag(pad(batch, device)[0], PAD).cpu().numpy() for batch in batches]
+    )
+
+
+def _near_order(vectors_ND: Vectors, seed: int) -> list[int]:
+    """The rows so that those side by side are alike: halved again and again along the line
+    through two of them (a random-pair variant of Bentley's k-d tree, 1975)."""
+    rng = np.random.default_rng(seed)
+
+    def halved(rows: Rows) -> Iterator[int]:
+        if len(rows) <= NEIGHBOURS:
+            yield from rows.tolist()
+            return
+        a, b = vectors_ND[rng.choice(rows, 2, replace=False)]
+        rows = rows[np.argsort(vectors_ND[rows] @ (a - b), kind="stable")]
+        for half in np.array_split(rows, 2):
+            yield from halved(half)
+
+    return list(halved(np.arange(len(vectors_ND))))
+
+
+def _embed(encoder: SentenceEncoder, device: torch.device, bag: bool, rows: list[Ids]) -> Tensor:
+    """Unit vectors of the rows, float32 [N, D]."""
+    ids_BT, keep_BT = pad(rows, device)
+    if bag:
+        return encoder.bag(ids_BT, PAD)
+    with bf16(device):
+        vectors_BD: Tensor = encoder(ids_BT, keep_BT)
+    return vectors_BD
+
+
+def _teacher(folder: Path, tokenizer: Tokenizer, device: torch.device) -> Teacher:
+    """The similarities of any encoder, ours or imported, between B queries and B passages."""
+    encoder = load_encoder(folder)
+
+    def similarities(queries: list[Ids], passages: list[Ids]) -> Tensor:
+        query_texts, passage_texts = (
+            [tokenizer.decode(row.tolist()) for row in rows] for rows in (queries, passages)
+        )
+        products_BB = encoder.encode_queries(query_texts) @ encoder.encode(passage_texts).T
+        return torch.from_numpy(products_BB).to(device)
+
+    return similarities
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What of the encoder is trained, on how many rows at once, how fast and how long."""
+
+    name: Literal["bag", "contrastive"]
+    batch: int
+    rate: float
+    minutes: float
+    steps: int
+
+
 def _contrastive_stage(
-    config: Config, encoder: SentenceEncoder, sources: list[Pairs], log: Log, device: torch.device
+    config: Config,
+    stage: _Stage,
+    encoder: SentenceEncoder,
+    sources: list[Pairs],
+    log: Log,
+    device: torch.device,
+    teacher: Teacher | None = None,
 ) -> Iterator[str]:
+    """Train on pairs, a source a batch, and leave the averaged weights in `encoder`."""
+    if stage.name == "contrastive" and config.bag_steps and config.bag_minutes:
+        # Small batches would only blur what the bag's large ones have taught the table.
+        encoder.transformer.embed.requires_grad_(False)
+        encoder.token_weight.requires_grad_(False)
     model = _Contrastive(encoder).to(device)
-    optimizer = MuonAdamW(model, config.peak_rate, 0.05)
-    budget = Budget(config.minutes, config.steps)
-    state = config.work / "contrastive.pt"
+    optimizer = MuonAdamW(model, stage.rate, 0.05)
+    budget = Budget(stage.minutes, stage.steps)
+    state = config.work / f"{stage.name}.pt"
     average = Averager(encoder)
     load_state(state, model, optimizer, budget, average)
     weights = [WEIGHTS.get(source.name, 1.0) for source in sources]
     rng = random.Random(config.seed + 2 + budget.step)
+    embed = partial(_embed, encoder, device, stage.name == "bag")
     while not budget.done:
         source = rng.choices(sources, weights)[0]
-        rows = _draw(len(source.queries), config.batch, rng)
-        query_ids, query_keep = pad([source.queries[i] for i in rows], device)
-        passage_ids, passage_keep = pad([source.passages[i] for i in rows], device)
+        rows = _draw(len(source.queries), stage.batch, rng)
+        queries, passages = ([side[i] for i in rows] for side in (source.queries, source.passages))
         keys_B = torch.tensor([source.keys[i] for i in rows], device=device)
-        rate = learning_rate(budget.progress, config.peak_rate)
-        with bf16(device):
-            queries_BD = encoder(query_ids, query_keep)
-            passages_BD = encoder(passage_ids, passage_keep)
-        same_BB = keys_B[:, None] == keys_B[None]
-        loss = contrastive_loss(queries_BD, passages_BD, same_BB, model.log_scale.clamp(max=4.6))
-        value = train_step(loss, model, optimizer, rate)
+        taught_BB = teacher(queries, passages) if teacher else None
+        loss_of = partial(model.loss, same_BB=keys_B[:, None] == keys_B, teacher_BB=taught_BB)
+        size = config.chunk or len(rows)
+        chunks = [
+            side[i : i + size] for side in (queries, passages) for i in range(0, len(rows), size)
+        ]
+        rate = learning_rate(budget.progress, stage.rate)
+        if config.chunk:
+            loss = cached_backward(loss_of, embed, chunks)
+            value = update(loss, model, optimizer, rate)
+        else:
+            loss = loss_of(torch.cat([embed(chunk) for chunk in chunks]))
+            value = train_step(loss, model, optimizer, rate)
         average.update(encoder)
         budget.step += 1
-        tokens = int(query_keep.sum() + passage_keep.sum())
-        if line := log.add("contrastive", budget, value, tokens, rate):
+        tokens = sum(len(row) for row in queries + passages)
+        if line := log.add(stage.name, budget, value, tokens, rate):
             yield line
         if budget.step % config.save_every == 0 or budget.done:
             save_state(state, model, optimizer, budget, average)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import math
 import os
 import pickle
+import platform
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -31,6 +33,20 @@ def bf16(device: torch.device) -> Iterator[None]:
     """Matrix products in bfloat16, weights and sums in float32."""
     with torch.autocast(device.type, dtype=torch.bfloat16):
         yield
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def reuse_memory() -> None:
+    """Keep freed memory for the next step, on glibc: a CPU step is a tenth quicker.
+
+    It would give large tensors back to the system, and each step pay for fresh pages.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def matmul_peak(device: torch.device, size: int = 2048, times: int = 12) -> float:
@@ -132,8 +148,13 @@ class Budget:
 
 
 def train_step(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
-    """One backward pass and update; returns the loss. Gradients are clipped to norm 1."""
+    """One backward pass and update; returns the loss."""
     loss.backward()  # type: ignore[no-untyped-call]
+    return update(loss, model, optimizer, rate)
+
+
+def update(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
+    """Update by the gradients there are, clipped to norm 1; returns the loss they are of."""
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step(rate)
     value = float(loss.detach())

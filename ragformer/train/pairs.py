@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ragformer.errors import InputError
+from ragformer.text.heldout import is_held_out
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import Tokenizer
 from ragformer.train.data import jsonl_files, read_rows
@@ -51,11 +52,21 @@ class Pairs:
     passages: list[Ids]
     keys: list[int]
 
+    def ordered(self, order: list[int]) -> Pairs:
+        """The same pairs, the order[i]-th as the i-th."""
+        return Pairs(
+            self.name,
+            [self.queries[i] for i in order],
+            [self.passages[i] for i in order],
+            [self.keys[i] for i in order],
+        )
+
 
 def load_pairs(
     data: Path, tokenizer: Tokenizer, max_tokens: int, paragraphs_per_file: int, seed: int
 ) -> list[Pairs]:
-    """Every source under `data` (pairs/, qa/, text/) with a positive weight."""
+    """Every source under `data` (pairs/, qa/, text/) with a positive weight; held-out documents
+    are left out."""
     sources = []
     for path in [*jsonl_files(data / "pairs"), *jsonl_files(data / "qa")]:
         name = f"{path.parent.name}/{path.name.split('.')[0]}"
@@ -91,13 +102,16 @@ def _ids(text: str, tokenizer: Tokenizer, most: int) -> Ids:
 
 def _pair_rows(path: Path) -> Iterator[tuple[str, str]]:
     for row in read_rows(path, "query", "positive"):
-        yield row["query"], row["positive"]
+        if not is_held_out(row["positive"]):
+            yield row["query"], row["positive"]
 
 
 def _qa_rows(path: Path) -> Iterator[tuple[str, str]]:
     """Answerable questions with their context, cut to the part that holds the answer."""
     for row in read_rows(path, "question", "title", "context", "answers", "answerable"):
         if not row["answerable"] or not row["answers"]:
+            continue
+        if is_held_out(row["title"], row["context"]):
             continue
         start = max(0, row["answers"][0]["start"] - 300) if len(row["context"]) > 900 else 0
         text = row["context"][start : start + 900]
@@ -109,6 +123,8 @@ def _sections(folder: Path, paragraphs_per_file: int) -> Iterator[tuple[str, str
     for path in jsonl_files(folder):
         left = paragraphs_per_file
         for document in read_rows(path, "title", "sections"):
+            if is_held_out(document["title"]):
+                continue
             for section in document["sections"]:
                 left -= section["text"].count("\n\n") + 1
                 yield document["title"], section["heading"], section["text"]

@@ -21,11 +21,11 @@ from ragformer.answer.reading import (
 )
 from ragformer.text.overlap import Rarity, question_stems
 from ragformer.text.tokenizer import EOS, NO_ANSWER, PAD, QUOTE, Tokenizer
+from ragformer.train.examples import Example
 from ragformer.train.loop import TILE
-from ragformer.train.reading_data import Example
 
 MAX_ANSWER_TOKENS = 48
-MAX_TOKENS = 512
+MAX_TOKENS = 640
 """A longer row (a table, mostly: digits are split) costs more than it teaches."""
 IGNORE = -100
 
@@ -34,7 +34,8 @@ IGNORE = -100
 class Row:
     """One example as numbers. `first` is where <answer> stands; from there on each input has a
     target: a place p of the prompt as vocab_size + p, or a token id. weight: of each of its
-    targets in the loss. writes: whether text is written, not copied."""
+    targets in the loss. writes: whether text is written, not copied. somewhere: the places to
+    start at, where any of them is right and there are no targets."""
 
     reading: Reading
     first: int
@@ -42,6 +43,7 @@ class Row:
     targets: list[int]
     weight: float = 1.0
     writes: bool = False
+    somewhere: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Batch:
     previous_BA: Tensor
     targets_BA: Tensor
     weights_BA: Tensor
+    somewhere_BT: Tensor
     writes: bool
 
     @property
@@ -100,6 +103,8 @@ class Collator:
         ]
         if not copied:
             return None
+        if example.somewhere:
+            return Row(reading, first, [-1], [IGNORE], somewhere=tuple(copied))
         copied = copied[:MAX_ANSWER_TOKENS]
         targets = [self.tokenizer.vocab_size + at for at in copied]
         return self._extend(
@@ -138,6 +143,11 @@ class Collator:
             _padded([row.previous for row in rows], -1, device, 1),
             _padded([row.targets for row in rows], IGNORE, device, 1),
             _padded([[row.weight] * len(row.targets) for row in rows], 0.0, device, 1),
+            _padded(
+                [[at in row.somewhere for at in range(len(row.reading.ids))] for row in rows],
+                0,
+                device,
+            ).bool(),
             any(row.writes for row in rows),
         )
 

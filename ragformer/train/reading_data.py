@@ -1,6 +1,7 @@
 """Questions to answer from passages, as the decoder's training examples.
 
-Given: `qa` rows, with other contexts of the same file as distractors, and `instruct` rows.
+Given: `qa` rows, with other contexts of the same file as distractors, `instruct` rows, and
+`pairs` rows, of which only the sentence or passage that answers is known (`sentence_data`).
 Made: sentences of plain text turned into questions by leaving out a name or a number
 (Lewis et al. 2019, arXiv:1906.04980, section 3, noisy cloze; Ram et al. 2021, arXiv:2101.00438).
 """
@@ -10,13 +11,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ragformer.errors import InputError
+from ragformer.text.heldout import is_held_out
 from ragformer.text.sentences import sentence_spans
 from ragformer.train.data import jsonl_files, read_rows
+from ragformer.train.examples import Example
+from ragformer.train.nearest import Nearest
+from ragformer.train.sentence_data import PairSource
 
 # Share of examples a source gives; one not named here gives none.
 WEIGHTS = {
@@ -37,28 +41,28 @@ WEIGHTS = {
     "instruct/grounded-answers": 1.0,
     "instruct/pubmedqa-long": 0.5,
     "instruct/scitldr": 0.5,
+    "pairs/squad-question-sentence": 14.0,
+    "pairs/squad-question-sentence-lowercase": 6.0,
+    "pairs/medquad": 3.0,
+    "pairs/bioasq": 3.0,
+    "pairs/selqa-sentences": 2.0,
 }
 FIELDS = {
     "qa": ("question", "context", "answers", "answerable"),
     "instruct": ("instruction", "context", "response"),
+    "pairs": ("query", "positive"),
 }
 LONGEST_ANSWER = 160
 """Characters: a longer answer span trains nobody to answer shortly."""
 SHORTEST_PASSAGE = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """What to answer from which passages.
-
-    answer: (passage, start, end) to copy, or None. response: free text to write, or "". With
-    neither, the right answer is that there is none.
-    """
-
-    question: str
-    passages: tuple[tuple[str, str], ...]
-    answer: tuple[int, int, int] | None = None
-    response: str = ""
+N_DISTRACTORS = {0: 40, 1: 20, 2: 15, 3: 15, 4: 10}
+"""How many contexts without the answer stand beside the gold one, and how often."""
+NEAREST = 12
+"""Distractors are drawn from so many contexts nearest to the question, and their neighbours."""
+GOLD_REMOVED = 0.15
+"""Of the rows with distractors: only these are shown, and the right answer is none."""
 
 
 class Source:
@@ -66,41 +70,49 @@ class Source:
 
     def __init__(self, name: str, rows: list[dict[str, Any]], characters: int) -> None:
         self.name, self.rows, self.characters = name, rows, characters
+        title_of = {row["context"]: row.get("title", "") for row in reversed(rows)}
+        self._contexts = list(title_of.items())
+        self._nearest = Nearest(list(title_of))
 
     def example(self, rng: random.Random) -> Example:
-        index = rng.randrange(len(self.rows))
-        row = self.rows[index]
+        row = rng.choice(self.rows)
         line = row.get("title", "") if rng.random() < 0.7 else ""
         if "response" in row:
             text = row["context"][: self.characters]
             return Example(row["instruction"], ((line, text),), response=row["response"])
         span = first_span(row)
-        if span is None:
-            text, _ = window(row["context"], 0, 1, self.characters, rng)
-            return Example(row["question"], ((line, text),))
-        text, shift = window(row["context"], *span, self.characters, rng)
-        forbidden = row["context"][span[0] : span[1]].lower()
-        others = self._distractors(index, forbidden, rng)
-        if others and rng.random() < 0.12:
+        text, shift = window(row["context"], *(span or (0, 1)), self.characters, rng)
+        answer = row["context"][span[0] : span[1]].lower() if span else None
+        others = self._distractors(row, answer, rng)
+        if others and rng.random() < GOLD_REMOVED:
             return Example(row["question"], tuple(others))
         passages = [(line, text), *others]
         rng.shuffle(passages)
+        if span is None:
+            return Example(row["question"], tuple(passages))
         gold = passages.index((line, text))
         return Example(row["question"], tuple(passages), (gold, span[0] - shift, span[1] - shift))
 
-    def _distractors(self, index: int, forbidden: str, rng: random.Random) -> list[tuple[str, str]]:
-        """None to two other contexts without the answer, near in the file more often than not."""
-        wanted = rng.choices([0, 1, 2], [70, 22, 8])[0]
-        found: list[tuple[str, str]] = []
+    def _distractors(
+        self, row: dict[str, Any], answer: str | None, rng: random.Random
+    ) -> list[tuple[str, str]]:
+        """Contexts without the answer, those that search would bring more often than others."""
+        [wanted] = rng.choices(list(N_DISTRACTORS), list(N_DISTRACTORS.values()))
+        if not wanted:
+            return []
+        # What an unanswerable row's question asks may well stand in a context near to it.
+        near = self._nearest(row["question"], NEAREST) if answer is not None else []
+        found: dict[int, tuple[str, str]] = {}
         for _ in range(4 * wanted):
-            near = index + rng.randint(-40, 40) if rng.random() < 0.6 else rng.randrange(1 << 30)
-            row = self.rows[near % len(self.rows)]
-            if len(found) == wanted or row["context"] == self.rows[index]["context"]:
+            drawn = rng.choice(near) if near and rng.random() < 0.8 else rng.randrange(1 << 30)
+            place = drawn % len(self._contexts)
+            context, title = self._contexts[place]
+            if len(found) == wanted or place in found or context == row["context"]:
                 continue
-            text, _ = window(row["context"], 0, 1, self.characters * 2 // 3, rng)
-            if forbidden not in text.lower() and all(text != other for _, other in found):
-                found.append((row.get("title", ""), text))
-        return found
+            text, _ = window(context, 0, 1, int(self.characters * rng.uniform(0.4, 0.9)), rng)
+            if answer is None or answer not in text.lower():
+                found[place] = (title if rng.random() < 0.7 else "", text)
+        return list(found.values())
 
 
 def first_span(row: dict[str, Any]) -> tuple[int, int] | None:
@@ -128,14 +140,15 @@ def window(text: str, start: int, end: int, size: int, rng: random.Random) -> tu
     return text[left:right], left
 
 
-def load_sources(data: Path, characters: int) -> list[Source]:
+def load_sources(data: Path, characters: int) -> list[Source | PairSource]:
     """Every file of WEIGHTS under `data`, rows that teach nothing left out."""
-    sources = []
+    sources: list[Source | PairSource] = []
     for name in WEIGHTS:
         folder, stem = name.split("/")
         for path in [p for p in jsonl_files(data / folder) if p.name.split(".")[0] == stem]:
             rows = [row for row in read_rows(path, *FIELDS[folder]) if _teaches(row)]
-            sources.append(Source(name, rows, characters))
+            kind = PairSource if folder == "pairs" else Source
+            sources.append(kind(name, rows, characters))
     if not any(source.rows for source in sources):
         raise InputError(f"{data} holds no row to train on in any of {', '.join(WEIGHTS)}")
     return [source for source in sources if source.rows]
@@ -144,6 +157,10 @@ def load_sources(data: Path, characters: int) -> list[Source]:
 def _teaches(row: dict[str, Any]) -> bool:
     if "response" in row:
         return len(row["response"]) <= 300
+    if "positive" in row:
+        return not is_held_out(row["positive"])
+    if is_held_out(row.get("title", ""), row["context"]):
+        return False
     return not row["answerable"] or first_span(row) is not None
 
 
@@ -202,6 +219,8 @@ def _file_passages(path: Path, characters: int) -> Iterator[tuple[str, str]]:
     while True:
         empty = True
         for document in read_rows(path, "title", "sections"):
+            if is_held_out(document["title"]):
+                continue
             for section in document["sections"]:
                 paragraphs = section["text"].split("\n\n")
                 for passage in _packed(document["title"], paragraphs, characters):

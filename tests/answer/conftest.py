@@ -33,7 +33,13 @@ def readers(tokenizer: Tokenizer, noisy: Callable[..., Decoder]) -> tuple[Reader
     sizes = {"max_seq_len": 1024, "n_segments": N_SEGMENTS, "d_pointer": 16}
     always = Confidence(0.0, (0.0,) * 4, 0.5)
     return tuple(
-        Reader(noisy(Decoder, tokenizer, seed, **sizes), tokenizer, f"random-{seed}", always)
+        Reader(
+            noisy(Decoder, tokenizer, seed, **sizes),
+            tokenizer,
+            f"random-{seed}",
+            always,
+            bf16=False,
+        )
         for seed in range(3)
     )
 

@@ -12,12 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ragformer.answer.edges import whole_words
 from ragformer.answer.reader import (
     MAX_PROMPT_TOKENS,
     OpenPrompt,
     Reader,
     load_decoder,
-    whole_words,
 )
 from ragformer.answer.reading import SEGMENT_ANSWER, block_mask
 from ragformer.errors import WeightsError

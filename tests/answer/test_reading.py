@@ -176,7 +176,7 @@ class Turned(Reader):
 def test_passages_may_be_read_in_any_order(readers: tuple[Reader, ...]) -> None:
     passages = [NOTICE, WEATHER, TEA]
     for reader in readers:
-        turned = Turned(reader.model, reader.tokenizer, reader.id)
+        turned = Turned(reader.model, reader.tokenizer, reader.id, bf16=False)
         one, other = (r.read("How long is the notice period?", passages) for r in (reader, turned))
         found = [
             {(c.passage, c.start, c.end): c.log_likelihood for c in r.candidates}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ragformer.library import Library
 from ragformer.store.chats import Chats
 
 WritePdf = Callable[..., Path]
@@ -40,6 +41,8 @@ ANSWER = [
     "backend",
     "model",
     "usage",
+    "searched_as",
+    "note",
 ]
 CITATION = [
     "mark",
@@ -239,6 +242,59 @@ def test_chat_answers_until_it_is_told_to_stop(
     assert [turn.question for turn in turns] == [QUESTION, "When is tax due?"]
     assert all(turn.answer for turn in turns)
     assert ragformer("chat", stdin=b"").code == 0
+
+
+@pytest.mark.usefixtures("sure")
+def test_a_limit_in_the_question_limits_the_passages(
+    ragformer: Ragformer, write_pdf: WritePdf, tmp_path: Path
+) -> None:
+    write_pdf("both.pdf", CATS, TAX)
+    ragformer("index", tmp_path / "docs")
+    form = ragformer("ask", f"{QUESTION[:-1]} on page 2?", "--json").json
+    assert [hit["page"] for hit in form["passages"]] == [2]
+    assert (form["question"], form["searched_as"]) == (f"{QUESTION[:-1]} on page 2?", QUESTION)
+    nowhere = ragformer("ask", f"{QUESTION[:-1]} on page 9?")
+    assert nowhere.err.startswith("There is nothing to search “on page 9”")
+    assert nowhere.out == ragformer("ask", QUESTION).out
+
+
+@pytest.mark.usefixtures("unsure")
+def test_a_question_about_the_documents_is_answered_from_the_store(
+    ragformer: Ragformer, docs: Path, home: Path
+) -> None:
+    ran = ragformer("ask", "How many pages does cats.pdf have?", "--json")
+    assert (ran.code, list(ran.json)) == (0, ANSWER)
+    assert ran.json["answer"] == "cats.pdf has 1 page."
+    assert (ran.json["citations"], ran.json["passages"], ran.json["model"]) == ([], [], "")
+    assert ragformer("ask", "How many pages are there?", "--in", "tax.pdf").out == (
+        "tax.pdf has 1 page.\n"
+    )
+    assert ragformer("rm", "cats.pdf", "--yes").code == 0
+    assert Chats(home / "collections" / "default").turns(1) == []
+
+
+@pytest.mark.usefixtures("sure")
+def test_chat_carries_terms_and_sources_to_a_follow_up(
+    library: Library, write_pdf: WritePdf, index: Callable[..., object]
+) -> None:
+    index(library, write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX, TAX))
+    first = library.ask(QUESTION, within=["cats.pdf"])
+    *_, second = library.stream("and why?", last=first)
+    assert second.question == "and why?"
+    assert second.searched_as.startswith("and why? long cat sleep")
+    assert second.passages[0].document.title == "cats"
+    *_, third = library.stream("How many pages does it have?", last=first)
+    assert third.text == "cats.pdf has 1 page."
+    *_, alone = library.stream("When are annual tax returns due?", last=first)
+    assert alone.searched_as == ""
+
+
+@pytest.mark.usefixtures("sure")
+def test_the_chat_command_remembers_the_last_turn(ragformer: Ragformer, docs: Path) -> None:
+    stdin = f"{QUESTION}\nhow many pages does it have?\n".encode()
+    said = ragformer("chat", "--in", "cats.pdf", "--in", "tax.pdf", stdin=stdin).out
+    cited = "cats.pdf" if "cats.pdf, page" in said else "tax.pdf"
+    assert said.rstrip().endswith(f"{cited} has 1 page.")
 
 
 @pytest.mark.usefixtures("sure")

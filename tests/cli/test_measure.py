@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ragformer_cli.measure import _blocks, _say_table
+
+from ragformer.text.heldout import is_held_out
 
 WritePdf = Callable[..., Path]
 Ragformer = Callable[..., Any]
+COLUMNS = [*(f"{kind}@{k}" for kind in ("page", "recall") for k in (1, 10)), "f1", "coverage"]
 CONTEXTS = {
     "cats": "The cat sleeps eighteen hours a day. It hunts at night near the river.",
     "tax": "Annual tax returns are due on 31 October. They go to the district office.",
@@ -82,13 +88,68 @@ def test_retrieval_and_reading_are_measured(
     check_form(ran.json, "retrieval", ways)
     ran = ragformer("eval", "retrieval", reading_file, "--peer", write_bert("bert"))
     assert (ran.code, ran.err) == (0, "")
-    assert all(f"\n{name}/recall@5 " in ran.out for name in ("fused", "peer", "peer-fused"))
+    ways = {line.split()[0] for line in ran.out.splitlines() if line}
+    assert {"words", "fused", "peer", "peer-fused", "fused-better", "fused-peer-fused"} <= ways
     ran = ragformer("eval", "reading", reading_file, "--json")
     assert (ran.code, ran.err) == (0, "")
     check_form(ran.json, "reading", {"em", "f1", "sentence_hit", "coverage"})
     said = ragformer("eval", "reading", reading_file, "--limit", "2").out
     assert said.startswith("reading: 2 questions, ")
-    assert "sentence_hit" in said
+    assert "the quoted sentence holds a gold answer" in said
+    text = reading_file.read_text().replace("sleep?", "sleep, unlike bees?")  # finds both
+    reading_file.write_text(text)
+    among = ragformer("eval", "reading", reading_file, "--passages", "2", "--json").json
+    assert "citation_recall" in among["metrics"]
+    none = ragformer("eval", "reading", reading_file, "--passages", "2", "--no-gold", "--json").json
+    assert list(none["metrics"]) == ["refused", "tokens_per_second"]
+    assert ragformer("eval", "reading", reading_file, "--no-gold").code == 2
+
+
+def test_a_table_has_the_ways_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    metric = {"value": 0.5, "low": 0.25, "high": 0.6}
+    table = {"a/recall@1": metric, "a/recall@5": metric, "a/f1": metric}
+    less = {"a/b/recall@5": {"value": -0.0625, "low": -0.07, "high": -0.05}}
+    _say_table({**table, **less})
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "     recall@1      @5      f1",
+        "a       0.500   0.500   0.500",
+        "       ±0.175  ±0.175  ±0.175",
+        "a/b            -0.062",
+        "               ±0.010",
+    ]
+
+
+@given(st.lists(st.sampled_from(COLUMNS), unique=True, min_size=1), st.integers(0, 60))
+def test_columns_fit_the_terminal_in_their_order(columns: list[str], room: int) -> None:
+    blocks = _blocks(columns, room)
+    assert [column for block in blocks for column in block] == columns
+    for block in blocks:
+        heads = list(block.values())
+        assert heads[0].strip() == next(iter(block))  # told in full where a table starts
+        assert len(heads) == 1 or sum(map(len, heads)) <= room
+
+
+def test_any_form_of_retrieval_data_is_measured(
+    ragformer: Ragformer, reading_file: Path, tmp_path: Path
+) -> None:
+    names = [f"passage {n}" for n in range(200)]
+    kept = [name for name in names if is_held_out(name)]
+    rows = [{"query": name, "positive": name} for name in names]
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("\n".join(map(json.dumps, rows)))
+    ran = ragformer("eval", "retrieval", pairs, "--held-out", "--dims", "8", "--json").json
+    assert ran["n"] == len(kept) > 0
+    assert {"vectors-8/ndcg@10", "fused-8/ndcg@10"} <= set(ran["metrics"])
+    among = ["--corpus", pairs, "--corpus", reading_file]
+    assert ragformer("eval", "retrieval", reading_file, *among, "--json").json["n"] == 3
+    (tmp_path / "reqa.jsonl").write_text('{"query": "passage 1", "positive_ids": [1]}')
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("\n".join(json.dumps({"id": n, "text": t}) for n, t in enumerate(names)))
+    reqa = ragformer("eval", "retrieval", "--reqa", tmp_path / "reqa.jsonl", "--corpus", corpus)
+    assert (reqa.code, reqa.out[:23]) == (0, "retrieval: 1 questions,")
+    assert ragformer("eval", "retrieval", "--reqa", tmp_path / "reqa.jsonl").code == 2
+    assert ragformer("eval", "retrieval", pairs, "--dims", "1000").code == 1
 
 
 def test_pdf_questions_are_measured(ragformer: Ragformer, pdfqa_folder: Path, home: Path) -> None:
@@ -104,6 +165,8 @@ def test_speed_is_measured(
 ) -> None:
     index = ragformer("bench", "index", pdfqa_folder / "pdfs", "--repeats", "1", "--json").json
     assert (index["suite"], index["files"], index["pages"]) == ("index", 3, 3)
+    embed = ragformer("bench", "embed", reading_file, "--repeats", "1", "--json").json
+    assert (embed["suite"], embed["paragraphs"], embed["repeats"]) == ("embed", 3, 1)
     query = ragformer("bench", "query", reading_file, "--chunks", "50", "--limit", "2").out
     assert query.startswith("suite: query\n")
     assert "\nchunks: 50\n" in query

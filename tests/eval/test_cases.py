@@ -14,12 +14,15 @@ from ragformer.eval.cases import (
     PdfCase,
     ReadingCase,
     RetrievalCase,
+    RetrievalSet,
+    held_out_part,
     pdf_golds,
     read_pdfqa,
     read_reading,
     read_retrieval,
     sample,
 )
+from ragformer.text.heldout import is_held_out
 
 READING = [
     {
@@ -102,9 +105,65 @@ def test_a_retrieval_folder(tmp_path, ending):
 def test_a_reqa_file_and_its_corpus(tmp_path, ending):
     corpus = write(tmp_path / "c.jsonl", [{"id": 0, "text": "x"}, {"id": 7, "text": "y"}], ending)
     rows = [{"query": "which?", "positive": "y", "positive_ids": [7]}]
-    found = read_retrieval(write(tmp_path / "q.jsonl", rows, ending), corpus)
+    path = write(tmp_path / "q.jsonl", rows, ending)
+    found = read_retrieval(path, [corpus])
     assert found.corpus == (CorpusItem("0", "", "x"), CorpusItem("7", "", "y"))
     assert found.cases == (RetrievalCase("0", "which?", {"7": 1}),)
+    with pytest.raises(InputError, match="is of one corpus, not 2"):
+        read_retrieval(path, [corpus, corpus])
+
+
+def test_a_pairs_file_has_each_passage_and_each_query_once(tmp_path, ending):
+    rows = [
+        {"query": "which?", "positive": "x", "negatives": ["no"]},
+        {"query": "what?", "positive": "y"},
+        {"query": "which?", "positive": "y"},
+    ]
+    found = read_retrieval(write(tmp_path / "p.jsonl", rows, ending))
+    assert found.corpus == (CorpusItem("0", "", "x"), CorpusItem("1", "", "y"))
+    assert found.cases == (
+        RetrievalCase("0", "which?", {"0": 1, "1": 1}),
+        RetrievalCase("1", "what?", {"1": 1}),
+    )
+
+
+def test_passages_of_further_files_are_searched_too(tmp_path, ending):
+    asked = write(tmp_path / "r.jsonl", READING[2:], ending)
+    more = write(tmp_path / "more.jsonl", READING[:2], ending)
+    pairs = write(tmp_path / "p.jsonl", [{"query": "?", "positive": "A pair."}], ending)
+    alone = read_retrieval(asked)
+    found = read_retrieval(asked, [more, pairs])
+    assert found.cases == alone.cases
+    assert found.corpus == (*alone.corpus, CorpusItem("2", "", "A pair."))  # the hive is known
+    assert read_retrieval(more, [asked]).corpus[1].title == "Wasps"
+    with pytest.raises(InputError, match="brings its own corpus; leave out"):
+        read_retrieval(tmp_path, [more])
+
+
+def test_held_out_questions_are_those_all_of_whose_passages_training_skips():
+    titles = [f"title {number}" for number in range(300)]
+    out = next(title for title in titles if is_held_out(title))
+    untitled = next(text for text in titles if is_held_out(text) and text != out)
+    inside = next(title for title in titles if not is_held_out(title))
+    corpus = (
+        CorpusItem("a", out, "first"),
+        CorpusItem("b", "", untitled),
+        CorpusItem("c", inside, untitled),  # the title decides where there is one
+        *(CorpusItem(f"d{number}", inside, f"text {number}") for number in range(50)),
+    )
+    asked = [{"a": 1}, {"b": 2}, {"c": 1}, {"a": 1, "c": 1}, {"a": 1, "b": 1}]
+    cases = tuple(RetrievalCase(str(n), "?", grades) for n, grades in enumerate(asked))
+    found = RetrievalSet(corpus, cases)
+    part = held_out_part(found)
+    assert [case.id for case in part.cases] == ["0", "1", "4"]
+    assert part.corpus == corpus
+    few = held_out_part(found, most=10)
+    assert few == held_out_part(found, most=10)
+    assert (few.cases, len(few.corpus)) == (part.cases, 10)
+    assert {"a", "b"} <= {item.id for item in few.corpus}
+    assert [item for item in corpus if item in few.corpus] == list(few.corpus)
+    with pytest.raises(InputError, match="none of the 1 questions is held out"):
+        held_out_part(RetrievalSet(corpus, cases[2:3]))
 
 
 def test_a_pdf_question_folder(tmp_path, ending):

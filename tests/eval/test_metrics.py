@@ -21,6 +21,7 @@ from ragformer.eval.metrics import (
     mrr_at,
     ndcg_at,
     normalize_answer,
+    paired_metric,
     recall_at,
     refusal_at,
     risk_coverage,
@@ -202,6 +203,18 @@ def test_the_interval_is_as_wide_as_theory_says():
     assert metric.value == 0.5
     assert metric.low == pytest.approx(0.5 - half, abs=0.004)
     assert metric.high == pytest.approx(0.5 + half, abs=0.004)
+
+
+def test_a_paired_difference_is_surer_than_the_two_apart():
+    rng = np.random.default_rng(0)
+    hardness = rng.uniform(0, 0.5, 400)  # of the items, which both ways share
+    one, other = hardness + rng.uniform(0, 0.2, 400), hardness + rng.uniform(0, 0.15, 400)
+    found = paired_metric(one, other)
+    assert found.value == pytest.approx(one.mean() - other.mean())
+    assert found.low > 0  # though the intervals of the two overlap
+    assert mean_metric(one).low < mean_metric(other).high
+    back = paired_metric(other, one)
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
 
 
 def test_any_statistic_has_an_interval_and_what_is_no_number_counts_for_nothing():

@@ -58,8 +58,8 @@ def folder(write_pdf: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path
 
 
-SEARCH = {f"{way}{name}" for way in ("", "words/", "vectors/")
-          for name in ("page@1", "page@5", "page@10", "file@1")}  # fmt: skip
+SEARCH = {f"{way}{name}" for way in ("", "words/", "vectors/", "fused/")
+          for name in (f"{kind}@{k}" for kind in ("page", "file") for k in (1, 5, 10))}  # fmt: skip
 ANSWERS = {"f1", "coverage", "cited_page", "refused", "vision_refused", "quotes_verbatim"}
 
 
@@ -118,6 +118,8 @@ def test_a_citation_that_does_not_reread_is_found_out(folder, use_models, tmp_pa
         uncited = dataclasses.replace(outcome.answer, citations=())
         assert pdfqa.reread(uncited, texts) == (False,)
         assert pdfqa.reread(dataclasses.replace(uncited, abstained=True), texts) == ()
+        about = tuple(library.store.documents())
+        assert pdfqa.reread(dataclasses.replace(uncited, about=about), texts) == ()
 
 
 def test_a_file_that_is_no_longer_the_one_cited_does_not_reread(folder, use_models, tmp_path):
@@ -151,10 +153,13 @@ def answer(text: str, pages: list[int] = [], abstained: bool = False) -> Answer:
     return Answer("?", text, cited, (), 0.5, abstained, reason, "local", "m")
 
 
-def outcome(tier: str, given_answer: Answer, places: list[int]) -> pdfqa.Outcome:
+def outcome(
+    tier: str, given_answer: Answer, places: list[int], document: str = "doc"
+) -> pdfqa.Outcome:
     golds = ("thirty days",) if tier != "unanswerable" else ()
     case = PdfCase("1", "a.pdf", "?", golds, (3, 4), tier)
-    by_way = {way: [("doc", page) for page in places] for way in ("words", "vectors", "fused")}
+    ways = ("words", "vectors", "fused", "reranked")
+    by_way = {way: [(document, page) for page in places] for way in ways}
     return pdfqa.Outcome(case, "doc", by_way, given_answer, (True,) * len(given_answer.citations))
 
 
@@ -180,4 +185,9 @@ def test_metrics_by_hand():
     assert search["page@1"] == search["words/page@1"] == pytest.approx(1 / 3)
     assert search["page@5"] == pytest.approx(2 / 3)  # page 9 counts once
     assert search["file@1"] == 1
+    elsewhere = outcome("core", answer("x"), [3], "other")
+    elsewhere.places["words"] += [("doc", 1)]
+    files = pdfqa.search_metrics([elsewhere, *outcomes], 0)
+    assert files["words/file@1"].value == files["file@10"].value == pytest.approx(3 / 4)
+    assert files["words/file@5"].value == 1
     assert pdfqa.search_metrics(outcomes[3:], 0) == {}

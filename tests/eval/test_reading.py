@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragformer.answer.confidence import FEATURES
 from ragformer.answer.reader import Reader, load_decoder
 from ragformer.errors import InputError
-from ragformer.eval import reading
+from ragformer.eval import reading, reading_metrics
 from ragformer.eval.cases import ReadingCase
 from ragformer.text.sentences import sentence_spans
 
@@ -30,10 +30,10 @@ def reader(tiny_models: Path) -> Reader:
     return load_decoder(tiny_models / "decoder")
 
 
-def row(case: ReadingCase, text: str, sentence: str, confidence: float) -> reading.Row:
+def row(case: ReadingCase, text: str, sentence: str, confidence: float) -> reading_metrics.Row:
     features = (0.0, 0.0, 0.0)
     yardstick = "The otter swims at night."
-    return reading.Row(case, text, sentence, 0, yardstick, features, confidence)
+    return reading_metrics.Row(case, text, sentence, 0, yardstick, features, confidence)
 
 
 def test_an_answer_stands_in_its_sentence_and_that_in_the_source(reader):
@@ -76,11 +76,11 @@ def test_the_quote_is_the_whole_sentences_that_the_answer_touches(data):
 
 
 def test_a_gold_counts_where_it_is_not_inside_a_longer_word():
-    assert reading.holds_gold("It was 24–10 in (1970).", ["10"])
-    assert reading.holds_gold("It was in (1970).", ["x", "1970"])
-    assert not reading.holds_gold("It was in 1970.", ["97"])
-    assert reading.holds_gold("Dr. No (film)", ["Dr. No (film)"])
-    assert not reading.holds_gold("Nothing.", [])
+    assert reading_metrics.holds_gold("It was 24–10 in (1970).", ["10"])
+    assert reading_metrics.holds_gold("It was in (1970).", ["x", "1970"])
+    assert not reading_metrics.holds_gold("It was in 1970.", ["97"])
+    assert reading_metrics.holds_gold("Dr. No (film)", ["Dr. No (film)"])
+    assert not reading_metrics.holds_gold("Nothing.", [])
 
 
 def test_a_gold_in_a_source_that_does_not_answer_is_a_hit_but_not_right():
@@ -109,7 +109,7 @@ def test_metrics_by_hand():
         row(CASES[1], "roots", "Its fur is dense.", 0.2),
         row(CASES[2], "swims", "The otter swims at night.", 0.4),
     ]
-    metrics = reading.reading_metrics(rows, 0.3, seed=0)
+    metrics = reading_metrics.reading_metrics(rows, 0.3, seed=0)
     values = {name: metric.value for name, metric in metrics.items()}
     assert values["em"] == 0.5
     assert values["f1"] == pytest.approx((1 + 2 / 3) / 2)
@@ -121,16 +121,55 @@ def test_metrics_by_hand():
     assert values["refusal@80"] == 0  # to answer both, 0.2 must do
     assert values["no_answer_f1"] == pytest.approx(1 / 3)
     assert values["no_answer_f1_best"] == pytest.approx(2 / 3)  # from 0.9 on
-    assert set(reading.reading_metrics(rows[:2], 0.3, 0)) == {
+    assert values["always_declining_f1"] == pytest.approx(1 / 3)
+    assert (values["risk@20"], values["risk@40"], values["risk@100"]) == (0, 0.5, 2 / 3)
+    assert set(reading_metrics.reading_metrics(rows[:2], 0.3, 0)) == {
         "em",
         "f1",
         "sentence_hit",
         "overlap_sentence_hit",
         "coverage",
         "ece",
+        *(f"risk@{share}" for share in reading_metrics.RISK_AT),
     }
 
 
+def test_a_quote_from_another_passage_costs_precision_and_a_refusal_recall():
+    two = [dataclasses.replace(case, sources=(("", TEXT), ("", "No."))) for case in CASES]
+    rows = [
+        row(two[0], "night", "The otter swims at night.", 0.9),
+        dataclasses.replace(row(two[1], "No", "No.", 0.8), source=1),
+        row(two[1], "roots", "By day it sleeps under roots.", 0.1),
+        row(two[2], "night", "The otter swims at night.", 0.7),
+    ]
+    metrics = reading_metrics.reading_metrics(rows, 0.5, seed=0)
+    assert metrics["citation_precision"].value == pytest.approx(1 / 3)
+    assert metrics["citation_recall"].value == pytest.approx(1 / 3)
+
+
+def test_an_answer_written_freely_is_compared_with_the_quote_and_judges_no_confidence():
+    case = dataclasses.replace(CASES[0], golds=("It swims when it is night.",))
+    free = row(case, "night", "The otter swims at night.", 0.9)
+    assert (free.judged, row(CASES[2], "", "", 0.0).judged) == (False, True)
+    metrics = reading_metrics.reading_metrics([free], 0.5, seed=0)
+    assert metrics["sentence_f1"].value == pytest.approx(2 * 2 / (4 + 6))
+    assert set(metrics) == {"em", "f1", "sentence_f1", "coverage"}
+
+
+def test_every_metric_is_explained_and_speed_is_told_where_it_was_taken():
+    rows = [
+        dataclasses.replace(row(case, "night", TEXT, 0.5), n_tokens=100, seconds=0.5)
+        for case in CASES
+    ]
+    rows.append(dataclasses.replace(rows[0], source=1))
+    free = dataclasses.replace(CASES[0], golds=("freely",), sources=CASES[0].sources * 2)
+    rows.append(dataclasses.replace(rows[0], case=free))  # fewer than the others
+    metrics = reading_metrics.reading_metrics(rows, 0.3, seed=0)
+    assert set(metrics) == set(reading_metrics.MEANINGS)
+    assert metrics["tokens_per_second"].value == 200
+
+
+@settings(max_examples=20)  # each draws every bootstrap
 @given(
     st.lists(
         st.tuples(st.sampled_from(CASES), st.sampled_from(["night", ""]), st.floats(0, 1)),
@@ -141,8 +180,10 @@ def test_metrics_by_hand():
 )
 def test_metrics_lie_in_bounds_and_no_threshold_beats_the_best(found, threshold):
     rows = [row(case, text, TEXT, confidence) for case, text, confidence in found]
-    metrics = reading.reading_metrics(rows, threshold, seed=0)
+    metrics = reading_metrics.reading_metrics(rows, threshold, seed=0)
     assert all(0 <= metric.value <= 1 for metric in metrics.values())
+    risks = [metrics[f"risk@{share}"].value for share in (20, 100) if "risk@20" in metrics]
+    assert not risks or risks[1] == pytest.approx(1 - sum(row.right for row in rows) / len(rows))
     if "no_answer_f1" in metrics:
         assert metrics["no_answer_f1"].value <= metrics["no_answer_f1_best"].value + 1e-12
 

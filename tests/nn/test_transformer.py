@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ragformer.nn import transformer
 from ragformer.nn.cache import KVCache
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.transformer import (
@@ -18,6 +19,7 @@ from ragformer.nn.transformer import (
     init_weights,
     padding_mask,
     rope_table,
+    score_bias,
 )
 
 pytestmark = pytest.mark.usefixtures("no_grad")
@@ -146,15 +148,15 @@ def naive_attention(layer: Attention, x_BTD: torch.Tensor, mask_BTS: torch.Tenso
     return layer.o(torch.einsum("bhts,bshe->bthe", weights, v).flatten(2))
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_attention_equals_its_formula(config, loud, masked):
+@pytest.mark.parametrize("most_plain_scores", [0, 1 << 20])
+def test_attention_equals_its_formula(config, loud, most_plain_scores, monkeypatch):
+    monkeypatch.setattr(transformer, "_PLAIN_SCORES", most_plain_scores)
     layer = loud(Attention(config))
     generator = torch.Generator().manual_seed(1)
     x_BTD = torch.randn(2, 7, config.d_model, generator=generator)
     some = torch.rand(2, 7, 7, generator=generator) < 0.5
-    causal = torch.ones(2, 7, 7, dtype=torch.bool).tril()
-    mask_BTS = (some | torch.eye(7, dtype=torch.bool)) if masked else causal
-    got = layer(x_BTD, x_BTD, None, mask_BTS if masked else None, True, None)
+    mask_BTS = some | torch.eye(7, dtype=torch.bool)
+    got = layer(x_BTD, x_BTD, None, score_bias(mask_BTS), None)
     assert close(got, naive_attention(layer, x_BTD, mask_BTS))
 
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from ragformer.errors import WeightsError
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.retrieve.embed import (
-    BATCH_TOKENS,
     MAX_TOKENS,
     Encoder,
+    bf16_is_faster,
     length_sorted_batches,
     load_encoder,
     pad_rows,
@@ -49,13 +49,13 @@ def encoder(noisy: Callable[..., SentenceEncoder]) -> Encoder:
     """Two layers of noise, in float32."""
     tokenizer = Tokenizer(Path(__file__).parents[2] / "models" / "encoder" / "tokenizer.model")
     made = Encoder(noisy(SentenceEncoder, tokenizer, causal=False), tokenizer, "random")
-    made._bf16 = False
+    made.bf16 = False
     return made
 
 
 @pytest.fixture
 def bf16(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Encoder:
-    monkeypatch.setattr(encoder, "_bf16", True)
+    monkeypatch.setattr(encoder, "bf16", True)
     return encoder
 
 
@@ -114,7 +114,7 @@ def test_only_the_first_tokens_of_a_long_text_count(encoder: Encoder, piece: str
     assert (encoder.encode_query("rent a") != encoder.encode_query("rent b")).any()
 
 
-@given(st.lists(st.integers(1, MAX_TOKENS), max_size=200), st.integers(1, 2 * BATCH_TOKENS))
+@given(st.lists(st.integers(1, MAX_TOKENS), max_size=200), st.integers(1, 4096))
 def test_batches_hold_every_row_once_and_keep_to_the_limit(
     lengths: list[int], most_tokens: int
 ) -> None:
@@ -191,3 +191,18 @@ def test_a_damaged_folder_says_what_is_wrong(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(WeightsError, match=r"there is no .*config\.json"):
         load_encoder(folder)
+
+
+def test_a_held_up_product_does_not_decide_the_number_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decided(float32: list[float], bfloat16: list[float]) -> bool:
+        now = [0.0]
+        for pair in zip(float32, bfloat16, strict=True):
+            for took in pair:
+                now += [now[-1], now[-1] + took]
+        monkeypatch.setattr("ragformer.retrieve.embed.time.perf_counter", iter(now[1:]).__next__)
+        return bf16_is_faster(size=8)
+
+    assert decided([2.0] * 6, [9.0, *[1.0] * 5])
+    assert decided([2.0] * 6, [9.0, 1.0, *[9.0] * 4])
+    assert not decided([2.0] * 6, [2.0] * 6)
+    assert not decided([9.0, 9.0, 2.0, 9.0, 9.0, 9.0], [2.0] * 6)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragformer.retrieve.embed import Encoder, load_encoder
-from ragformer.retrieve.retrieve import CANDIDATES, fuse_rankings, rank, retrieve
+from ragformer.retrieve.retrieve import CANDIDATES, PREFERENCE, fuse_rankings, rank, retrieve
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
 from ragformer.types import Chunk, Document, Page, Passage, Span
@@ -88,6 +88,33 @@ def test_the_chosen_files_are_chosen_before_the_search(
     assert {p.document.title for p in found("ferries")} == {"ferries"}
     assert found("ferries", "others") == retrieve(store, index, encoder, QUESTION, 8)
     assert found() == found("nothing") == []
+
+
+def test_the_chosen_chunks_are_chosen_before_the_search(
+    store: Store, index: VectorIndex, encoder: Encoder
+) -> None:
+    harbour, *ferries = [int(key) for key in (*store.chunk_ids([key_of("others")])[-1:], 3, 70)]
+    chosen = [harbour, *ferries]
+    found = retrieve(store, index, encoder, QUESTION, 8, chunks=chosen)
+    assert {p.chunk_id for p in found} == set(chosen)
+    assert all(set(p.found_by) == {"words", "vectors"} for p in found)
+    assert retrieve(store, index, encoder, QUESTION, 8, chunks=[]) == []
+
+
+def test_a_preferred_chunk_rises_a_little(
+    store: Store, index: VectorIndex, encoder: Encoder
+) -> None:
+    plain = retrieve(store, index, encoder, QUESTION, 100)
+    scores = {p.chunk_id: p.score for p in plain}
+    second, last = plain[1], plain[-1]
+    raised = retrieve(
+        store, index, encoder, QUESTION, 100, preferred=[second.chunk_id, last.chunk_id]
+    )
+    assert {p.chunk_id: p.score for p in raised} == {
+        key: score + PREFERENCE * (key in (second.chunk_id, last.chunk_id))
+        for key, score in scores.items()
+    }
+    assert [p.score for p in raised] == sorted((p.score for p in raised), reverse=True)
 
 
 def test_a_question_without_a_known_word_is_still_answered_by_meaning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,16 @@ def test_a_turn_goes_with_any_document_it_was_drawn_from(tmp_path, answer, make_
     assert b"from ('b',)" not in chats.file.read_bytes()
     chats.forget_all_but([])
     assert [turn.answer for turn in chats.turns(1)] == ["from ()"]
+
+
+def test_a_turn_about_a_document_goes_with_it(tmp_path, answer, make_document):
+    chats = Chats(tmp_path)
+    document = make_document("a", ["text"]).document
+    chats.add(dataclasses.replace(answer("a.pdf has 1 page."), about=(document,)), 1)
+    chats.forget_all_but([document.id])
+    assert len(chats.turns(1)) == 1
+    chats.forget_all_but([])
+    assert chats.turns(1) == []
 
 
 def test_a_full_disk_is_said_in_words(tmp_path, answer, monkeypatch):

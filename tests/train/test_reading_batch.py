@@ -9,8 +9,9 @@ import torch
 
 from ragformer.answer.reading import SEGMENT_ANSWER
 from ragformer.text.tokenizer import ANSWER, EOS, NO_ANSWER, QUOTE
+from ragformer.train.examples import Example
 from ragformer.train.reading_batch import IGNORE, MAX_ANSWER_TOKENS, Collator
-from ragformer.train.reading_data import Example, load_sources
+from ragformer.train.reading_data import load_sources
 
 PASSAGES = (("Handbook", "The notice period is three months."), ("", "Pay is due on day 25."))
 

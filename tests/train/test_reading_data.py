@@ -110,6 +110,7 @@ def test_rows_that_teach_nothing_are_left_out(data, tmp_path, rows):
     with pytest.raises(InputError, match="row 1 has no answerable"):
         load_sources(tmp_path, 900)
     path.write_text("")
+    (tmp_path / "pairs" / "medquad.jsonl").write_text("")
     (tmp_path / "instruct" / "scitldr.jsonl").write_text("")
     with pytest.raises(InputError, match="holds no row to train on"):
         load_sources(tmp_path, 900)

@@ -32,7 +32,9 @@ def out(tmp_path, tokenizer):
 def encoder_config(data, out, tmp_path):
     def make(**changes):
         values = {"masked_steps": 10, "steps": 40, "batch": 16, "max_tokens": 48} | changes
-        common = {"d_model": 64, "n_layers": 1, "minutes": 60, "masked_minutes": 60}
+        values = {"bag_steps": 20, "bag_batch": 16} | values
+        common = {"d_model": 64, "n_layers": 1}
+        common |= {"minutes": 60, "masked_minutes": 60, "bag_minutes": 60}
         return encoder.Config(data, out, tmp_path / "work", **common, **values)
 
     return make
@@ -89,6 +91,9 @@ def test_an_encoder_learns_and_loads(encoder_config):
     assert [step for step, _ in losses] == list(range(10, 81, 10))
     assert losses[-1][1] < 0.9 * losses[0][1]
     assert len(logged(config.work / "encoder.csv", "masked")) == 1
+    bag = logged(config.work / "encoder.csv", "bag")
+    assert [step for step, _ in bag] == [10, 20]
+    assert bag[-1][1] < bag[0][1]
     loaded = load_encoder(config.out)
     vectors_ND = loaded.encode(["The otter lives here.", "", "x" * 9000])
     assert vectors_ND.shape == (3, 64)
@@ -97,10 +102,10 @@ def test_an_encoder_learns_and_loads(encoder_config):
 
 def test_a_decoder_learns_in_both_stages_and_loads(decoder_config):
     for stage in ("pretrain", "answer"):
-        config = decoder_config(stage=stage)
+        config = decoder_config(stage=stage, steps=40)
         assert list(decoder.main(config))[-1] == f"wrote {config.out}"
         losses = logged(config.work / "decoder.csv", stage)
-        assert [step for step, _ in losses] == [10, 20]
+        assert [step for step, _ in losses] == [10, 20, 30, 40]
         assert losses[-1][1] < losses[0][1]
     reader = load_decoder(config.out)
     read = reader.read("Who counted the otter?", [("Notes", "Ada Brown counted it in 1907.")])
@@ -112,7 +117,7 @@ def test_a_decoder_learns_in_both_stages_and_loads(decoder_config):
 def test_a_run_that_was_stopped_goes_on_from_its_state(encoder_config, decoder_config, recipe):
     if recipe == "encoder":
         main, stage = encoder.main, "contrastive"
-        config = encoder_config(masked_steps=0, steps=14, save_every=4)
+        config = encoder_config(bag_steps=2, masked_steps=0, steps=14, save_every=4, chunk=6)
     else:
         main, stage = decoder.main, "pretrain"
         config = decoder_config(steps=14, save_every=4)

@@ -1,0 +1,52 @@
+"""The best passages of search in a better order: the decoder says where an answer would start.
+
+fused passages -> read together with the question -> probability that an answer starts in each
+
+That is a cross-encoder with no weights of its own. Reading them costs what answering from as many
+would; what it is worth is measured by `eval retrieval`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ragformer.answer.reader import Reader
+from ragformer.store.rows import context_line
+from ragformer.types import Passage
+
+RERANKED = 20
+"""So many of the best are reread; those behind keep their places."""
+SEARCH_NATS = 12.0
+"""What the whole range of the fused score counts for beside the decoder's log-probability.
+
+By hand, on 300 SQuAD dev questions: right passage first with 5 / 10 / 20 / 40 in 0.820 / 0.833 /
+0.827 / 0.807, by either score alone in 0.790 (fused) and 0.750."""
+
+
+def read_as(passage: Passage) -> tuple[str, str]:
+    """A passage as the decoder reads it: its context line and its text."""
+    return context_line(passage.document.title, passage.heading_path), passage.text
+
+
+def rerank(reader: Reader, question: str, passages: Sequence[Passage]) -> list[Passage]:
+    """The passages in their new order, best first, each with its new score (higher is better).
+
+    passages: best first, scores from 0 to 1. found_by["reading"]: the log-probability that an
+    answer, if there is one in those reread, starts in this one.
+    """
+    head, tail = passages[:RERANKED], passages[RERANKED:]
+    nats_of = reader.relevance(question, [read_as(passage) for passage in head])
+    reread = [
+        dataclasses.replace(
+            passage,
+            score=passage.score + nats / SEARCH_NATS,
+            found_by={**passage.found_by, "reading": nats},
+        )
+        for passage, nats in zip(head, nats_of, strict=True)
+    ]
+    reread.sort(key=lambda passage: -passage.score)
+    # Those not reread stay behind, whatever the scale of their scores.
+    lowest = min((passage.score for passage in reread), default=0.0)
+    shift = min(0.0, lowest - max((passage.score for passage in tail), default=lowest))
+    return reread + [dataclasses.replace(p, score=p.score + shift) for p in tail]

@@ -1,0 +1,245 @@
+"""Limits that a question sets itself: "on page 12", "in section 4.2", "in the chapter on safety".
+
+    question -> the question without the phrase, and the Limits it sets -> ids of chunks
+
+Only English, and only where a page or heading is plainly meant: a phrase that goes on ("in chapter
+11 bankruptcy", "on page 3 of the Times") is part of the question, no limit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from ragformer.retrieve.naming import named_documents
+from ragformer.store.rows import unpack_headings, unpack_spans
+from ragformer.store.store import Store
+from ragformer.text.overlap import stem
+from ragformer.text.words import STOP_WORDS, words
+from ragformer.types import Document
+
+_ORDER_WORDS = "first second third fourth fifth sixth seventh eighth ninth tenth"
+_COUNT_WORDS = "one two three four five six seven eight nine ten eleven twelve"
+_ROMAN_FIGURES = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx"
+_ORDER, _COUNT, _ROMAN = map(str.split, (_ORDER_WORDS, _COUNT_WORDS, _ROMAN_FIGURES))
+_LAST = -1
+_LISTED = "IN (SELECT value FROM json_each(?))"
+
+_NUMBER = r"\d{1,4}|(?-i:[ivxlc]{1,7}|[IVXLC]{2,7})"  # a single I is a person
+_AT = r"(?:(?:what|how)\s+about(?:\s+on|\s+in)?|on|at|from|in|of)"
+_EDGE = r"(?:(?:at|on|in|near)\s+the\s+(?:top|bottom|beginning|start|end|foot)\s+of\s+)"
+_PAGES = re.compile(
+    rf"\b(?:{_EDGE}|{_AT}\s+)(?:pages?|pp?\.)\s*\(?(?P<first>{_NUMBER})\b\)?"
+    rf"(?:\s*(?:-|–|—|to|and|through)\s*(?P<last>{_NUMBER})\b)?",
+    re.IGNORECASE,
+)
+_NTH_PAGE = re.compile(
+    rf"\b(?:{_EDGE}|{_AT}\s+)the\s+(?:very\s+)?(?P<nth>{'|'.join(_ORDER)}|last)\s+page\b",
+    re.IGNORECASE,
+)
+_KIND = r"chapter|section|appendix|annex|part|article"
+_HEADING = re.compile(
+    rf"\b{_AT}\s+(?P<kind>{_KIND}|§)\s*"
+    rf"(?P<number>\d+(?:\.\d+)*|[ivxlc]{{1,7}}\b|{'|'.join(_COUNT)}|(?-i:[A-H])\b)(?![\w-])",
+    re.IGNORECASE,
+)
+_TOPIC = re.compile(
+    r"\b(?:on|from|in|of)\s+the\s+(?:"
+    r"(?:chapter|section|part)\s+(?:on|about|called|titled|entitled|named)\s+(?P<after>[^,;:.?!]+)"
+    r"|[\"“'‘](?P<before>[^\"”'’]+)[\"”'’]\s+(?:chapter|section|part)\b)",
+    re.IGNORECASE,
+)
+_OF_DOCUMENT = re.compile(r"\s+(?:(?P<of>of)|in|from)\s+(?=[\w\"'“‘])", re.IGNORECASE)
+_NAME_WORDS = 8
+_GOES_ON = re.compile(r"\s*(?:$|[,;:.?!)]|(?P<word>[\w'-]+))")
+_SAYING_WORDS = """
+    concerning describe described describes mention mentioned mentions regarding said say says show
+    shown shows state stated states tell tells
+"""
+_SAYING = frozenset(_SAYING_WORDS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a question is limited to; each part may be absent.
+
+    pages: first and last, as printed or counted; or one counted number, -1 for the last.
+    heading: its kind and number ("section", "4.2"). topic: the headings on it. said: the phrases,
+    as they stand in the question.
+    """
+
+    pages: tuple[str, str] | int | None = None
+    heading: tuple[str, str] | None = None
+    topic: frozenset[str] | None = None
+    said: tuple[str, ...] = ()
+    documents: tuple[Document, ...] = ()
+
+
+def find_limits(
+    question: str, store: Store, documents: Sequence[Document]
+) -> tuple[str, Limits | None]:
+    """The question without its limits' phrases, and the limits; None if it sets none.
+
+    documents: those asked, so that "of the manual" after a page can be told from a book that is
+    not here. A topic that no heading is on stays in the question.
+    """
+    limits = Limits(documents=tuple(documents))
+    rest = question
+    for pattern in (_PAGES, _NTH_PAGE, _HEADING):
+        match = pattern.search(rest)
+        tail = _document_behind(rest[match.end() :], limits.documents) if match else None
+        if match is None or tail is None:
+            continue
+        length, named = tail
+        limits = _with(limits, match, named)
+        rest = _without(rest, match.start(), match.end() + length)
+    if match := _TOPIC.search(rest):
+        end, headings = _on_topic(match, _headings(store, limits.documents))
+        said = (*limits.said, rest[match.start() : end])
+        length, named = _document_behind(rest[end:], limits.documents) or (0, limits.documents)
+        limits = replace(limits, topic=headings, said=said, documents=named)
+        rest = _without(rest, match.start(), end + length) if headings else rest
+    return (rest, limits) if limits.said else (question, None)
+
+
+def _document_behind(
+    text: str, documents: tuple[Document, ...]
+) -> tuple[int, tuple[Document, ...]] | None:
+    """What follows a limit: how many characters name a document, and the documents meant.
+
+    None when the phrase goes on, so that it is no limit.
+    """
+    of_document = _OF_DOCUMENT.match(text)
+    if of_document is None:
+        return (0, documents) if _ends(text) else None
+    ends = [match.end() for match in re.finditer(r"[^\s,;:?!]+", text)][1 : 1 + _NAME_WORDS]
+    for end in reversed(ends):
+        name = text[of_document.end() : end].removesuffix(".")
+        whole = _ends(text[end:]) and (words(name) or ["the"])[-1] not in STOP_WORDS
+        if whole and (named := named_documents(name, documents)):
+            return end, tuple(named)
+    return None if of_document["of"] else (0, documents)
+
+
+def _ends(text: str) -> bool:
+    """Whether a phrase ends here: at punctuation, or at a word that cannot belong to it."""
+    following = _GOES_ON.match(text)
+    if following is None:
+        return False
+    word = (following["word"] or "").lower()
+    return not word or (word != "of" and (word in STOP_WORDS or word in _SAYING))
+
+
+def _with(limits: Limits, match: re.Match[str], documents: tuple[Document, ...]) -> Limits:
+    found = match.groupdict()
+    pages, heading = limits.pages, limits.heading
+    if found.get("first"):
+        pages = pages or (found["first"].lower(), (found["last"] or found["first"]).lower())
+    elif nth := (found.get("nth") or "").lower():
+        pages = pages or (_LAST if nth == "last" else _ORDER.index(nth) + 1)
+    else:
+        kind = "section" if found["kind"] == "§" else found["kind"].lower()
+        heading = kind, _figure(found["number"].lower())
+    return Limits(pages, heading, None, (*limits.said, match.group().strip()), documents)
+
+
+def _figure(number: str) -> str:
+    """A number in words or Roman as figures; a letter stays one."""
+    for names in (_COUNT, _ROMAN):
+        if number in names:
+            return str(names.index(number) + 1)
+    return number
+
+
+def _without(text: str, start: int, end: int) -> str:
+    """`text` without start..end, with neither its comma in front nor a doubled space left."""
+    before, after = text[:start].rstrip(), text[end:].lstrip()
+    if not before:
+        after = after.lstrip(",;: ")
+    joint = "" if not before or after[:1] in ("", ",", ".", "?", "!", ";", ":") else " "
+    return before + joint + after
+
+
+def limited_chunks(store: Store, limits: Limits) -> list[int]:
+    """Ids of the chunks on those pages and under that heading, ascending; [] if there are none."""
+    listed = json.dumps([document.id for document in limits.documents])
+    columns = "SELECT id, document_id, heading_path, spans FROM chunks"
+    rows = store.query(f"{columns} WHERE document_id {_LISTED} ORDER BY id", listed)
+    if limits.heading is not None or limits.topic is not None:
+        paths = {path for _, _, path, _ in rows}  # far fewer than chunks
+        meant = {path for path in paths if _is_under(unpack_headings(path), limits)}
+        rows = [row for row in rows if row[2] in meant]
+    if limits.pages is not None:
+        pages = {
+            document.id: _pages(store, document, limits.pages) for document in limits.documents
+        }
+        rows = [row for row in rows if any(s.page in pages[row[1]] for s in unpack_spans(row[3]))]
+    return [int(row[0]) for row in rows]
+
+
+def _is_under(path: Sequence[str], limits: Limits) -> bool:
+    numbered = limits.heading is None or any(map(_numbered(*limits.heading).match, path))
+    return numbered and (limits.topic is None or not limits.topic.isdisjoint(path))
+
+
+def _pages(store: Store, document: Document, asked: tuple[str, str] | int) -> Collection[int]:
+    """The physical pages meant in a document. A label of the file's own goes before a count.
+
+    Many files print numbers that their labels do not know of: where counting is all there is, a
+    page that begins or ends with the number is meant too.
+    """
+    n = document.n_pages
+    if isinstance(asked, int):
+        return [n if asked == _LAST else asked]
+    ends = "substr(text, 1, 9), substr(text, -9)"
+    columns = f"SELECT lower(label), number, {ends} FROM pages WHERE document_id = ?"
+    rows = store.query(f"{columns} ORDER BY number DESC", document.id)
+    printed = {str(row[0]): int(row[1]) for row in rows}  # of two alike, the first page
+    first, last = asked
+    counted = all(label == str(number) for label, number in printed.items())
+    if not counted and first in printed and printed[first] <= printed.get(last, 0):
+        return range(printed[first], printed[last] + 1)
+    if not (first.isdigit() and last.isdigit()):
+        return []
+    numbers = range(int(first), int(last) + 1)
+    if not counted:
+        return numbers
+    wanted = set(map(str, numbers))
+    borne = ((row[1], {*row[2].split()[:1], *row[3].split()[-1:]}) for row in rows)
+    return {*numbers, *(number for number, said in borne if said & wanted)}
+
+
+def _numbered(kind: str, number: str) -> re.Pattern[str]:
+    """Headings of that number and those below it. Only chapters and sections may leave out what
+    they are: "3 Safety" is not part 3."""
+    bare = "?" if kind in ("chapter", "section") else ""
+    figure = re.escape(number)
+    if number.isdigit() and 0 < int(number) <= len(_ROMAN):
+        figure = f"(?:{figure}|(?<=[a-z] ){_ROMAN[int(number) - 1]})"
+    return re.compile(rf"(?:(?:{kind}|§)\s*){bare}{figure}(?:\.\d+)*(?![\w])", re.IGNORECASE)
+
+
+def _headings(store: Store, documents: Sequence[Document]) -> set[str]:
+    listed = json.dumps([document.id for document in documents])
+    paths = f"SELECT DISTINCT heading_path FROM chunks WHERE document_id {_LISTED}"
+    rows = store.query(paths, listed)
+    return {heading for (path,) in rows for heading in unpack_headings(path)}
+
+
+def _on_topic(match: re.Match[str], headings: set[str]) -> tuple[int, frozenset[str]]:
+    """Where the topic ends, and the headings that hold all its words.
+
+    Words behind the topic may belong to the question: the longest beginning that a heading holds
+    is the topic. With none, it is all of it.
+    """
+    group = "after" if match["after"] else "before"
+    stems_of = {heading: set(map(stem, words(heading))) for heading in headings}
+    ends = [match.start(group) + word.end() for word in re.finditer(r"\S+", match[group])]
+    for end in reversed(ends if group == "after" else ends[-1:]):  # a quoted one is whole
+        said = {stem(w) for w in words(match.string[match.start(group) : end])} - STOP_WORDS
+        whole = said and words(match.string[:end])[-1] not in STOP_WORDS
+        if whole and (meant := {h for h, stems in stems_of.items() if said <= stems}):
+            return (match.end() if end == ends[-1] else end), frozenset(meant)
+    return match.end(), frozenset()

@@ -1,0 +1,85 @@
+"""Which documents a few words of a question mean: by file name, by title, or by what they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ragformer.text.overlap import stem
+from ragformer.text.words import STOP_WORDS
+from ragformer.types import Document
+
+# What any document may be called.
+_KINDS = """
+    agreement article book booklet brochure collection contract document documentation ebook file
+    folder guide guidebook guideline handbook invoice law leaflet lease letter library manual
+    pamphlet paper pdf policy publication regulation report statute study text textbook thesis work
+"""
+_WORD = re.compile(r"[^\W_]+")
+
+
+def named_documents(phrase: str, documents: Sequence[Document]) -> list[Document]:
+    """Those of the documents that `phrase` names, in their order; none when it names none.
+
+    Every word that says something has to stand in the name of one file or in its title ("the
+    ferries report", "manual.pdf"). A file of exactly that name wins. A phrase that only says what
+    a document is ("this contract", "the PDFs") means those with that word in their names and, if
+    there are none, all.
+    """
+    exact = [d for d in documents if _plain(phrase) in _file_names(d)]
+    if exact or not documents or _plain(phrase).endswith(".pdf"):
+        return exact
+    said = [stem(word) for word in _words(phrase) if word not in STOP_WORDS]
+    wanted = {word for word in said if word not in _KIND_STEMS}
+    names = {document.id: _name_stems(document) for document in documents}
+    if not wanted:
+        kinds = {word for word in said if word not in _ANY_STEMS}
+        named = [d for d in documents if kinds and kinds <= names[d.id]]
+        return named or list(documents)
+    full = [d for d in documents if set(said) - _ANY_STEMS <= names[d.id]]
+    return full or [d for d in documents if wanted <= names[d.id]]
+
+
+def plainly_named(phrase: str, documents: Sequence[Document]) -> list[Document]:
+    """As `named_documents`, less where the words may mean a thing: "the machine" is no manual.
+
+    That takes a word for what a document is, a file's own name, or most of a title. "The law" means
+    documents not so named only where there is no choice, or as "this law".
+    """
+    named = named_documents(phrase, documents)
+    said = {stem(word) for word in _words(phrase) if word not in STOP_WORDS}
+    if said <= _ANY_STEMS:
+        return named
+    if said <= _KIND_STEMS:
+        pointed = phrase.casefold().startswith("this ") or len(documents) == 1
+        return [d for d in named if pointed or not said.isdisjoint(_name_stems(d))]
+    return [d for d in named if said & _KIND_STEMS or _is_name(phrase, said, d)]
+
+
+def _is_name(phrase: str, said: set[str], document: Document) -> bool:
+    """Whether it is the file's name, or more than half of the title up to its first colon."""
+    if _plain(phrase) in _file_names(document):
+        return True
+    title = {stem(word) for word in _words(re.split("[:;–—]", document.title)[0])}
+    return 2 * len(said & title) > len(title)
+
+
+def _plain(phrase: str) -> str:
+    return phrase.strip("\"'“”‘’ ").casefold().removeprefix("the ")
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+def _file_names(document: Document) -> set[str]:
+    return {name.casefold() for path in document.paths for name in (path.name, path.stem)}
+
+
+def _name_stems(document: Document) -> set[str]:
+    names = " ".join([document.title, *(path.stem for path in document.paths)])
+    return set(map(stem, _words(names)))
+
+
+_KIND_STEMS = frozenset(map(stem, _KINDS.split()))
+_ANY_STEMS = frozenset(map(stem, ("collection", "document", "file", "folder", "library", "pdf")))

@@ -1,0 +1,147 @@
+"""Questions about the documents themselves: what the store says, and what is no such question."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ragformer.answer.about import MAX_NAMED, about_documents
+from ragformer.store.store import Store
+
+
+def told(store: Store, question: str) -> str:
+    answer = about_documents(question, store, store.documents())
+    assert answer is not None
+    assert (answer.question, answer.citations, answer.passages) == (question, (), ())
+    assert (answer.abstained, answer.reason, answer.backend) == (False, None, "local")
+    return answer.text
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How many pages does the manual have?",
+        "how many pages has manual.pdf got",
+        "How many pages are in the user manual?",
+        "How many pages long is the manual?",
+        "Please tell me the number of pages of manual.pdf.",
+        "What is the page count of the Cassia 3 manual?",
+    ],
+)
+def test_the_pages_of_a_document(shelf: Store, question: str) -> None:
+    assert told(shelf, question) == "manual.pdf has 4 pages."
+
+
+def test_without_a_name_every_document_answers(shelf: Store) -> None:
+    lines = told(shelf, "How many pages are there in total?").splitlines()
+    assert lines[1:] == [
+        "report.pdf has 4 pages.",
+        "scan.pdf has 3 pages.",
+        "Together: 11 pages.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "question", ["What is the title of report.pdf?", "What’s the report called?"]
+)
+def test_the_title(shelf: Store, question: str) -> None:
+    said = "The title of report.pdf is “Northmere Ferries: Annual Report”."
+    assert told(shelf, question) == said
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What chapters does the manual have?",
+        "Show me the table of contents of the manual",
+        "list the headings in manual.pdf",
+        "What is the outline of the manual?",
+        "How is the manual structured?",
+    ],
+)
+def test_the_outline(shelf: Store, question: str) -> None:
+    assert told(shelf, question) == (
+        "manual.pdf:\n  1 Safety, page 1\n    1.1 Gloves, page 2\n"
+        "  2 Care of the machine, page 3\n  Index, page 4"
+    )
+
+
+def test_a_file_without_an_outline_shows_the_headings_seen_in_it(shelf: Store) -> None:
+    lines = told(shelf, "Which sections does the report have?").splitlines()
+    assert lines[1:4] == [
+        "  Letter, page 1 (printed i)",
+        "  Contents, page 2 (printed ii)",
+        "  1 Results, page 3 (printed 1)",
+    ]
+    assert told(shelf, "How is scan.pdf structured?").endswith("no headings that could be read.")
+
+
+def test_chapters_are_counted_where_they_are_numbered(shelf: Store) -> None:
+    text = told(shelf, "How many chapters does the manual have?")
+    assert text == "manual.pdf has 2 numbered chapters."
+    question = "How many chapters does the report have?"
+    assert about_documents(question, shelf, shelf.documents()) is None
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which files are in the collection?",
+        "How many documents are there?",
+        "What documents do you have?",
+        "list all the PDFs",
+    ],
+)
+def test_the_files(shelf: Store, question: str) -> None:
+    lines = told(shelf, question).splitlines()
+    assert (lines[0], len(lines)) == ("3 documents:", 4)
+    assert lines[1] == "  manual.pdf: Cassia 3: User Manual, 4 pages"
+
+
+@pytest.mark.parametrize(
+    "question", ["Which pages could not be read?", "Which pages of scan.pdf have no text?"]
+)
+def test_the_pages_that_could_not_be_read(shelf: Store, question: str) -> None:
+    assert told(shelf, question).splitlines()[1:] == ["scan.pdf, of 3 pages: 2-3"]
+    assert told(shelf, "Could all pages of the manual be read?") == "Every page could be read."
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How many pages does the contract say a brief may have?",
+        "How many pages of records were digitized?",
+        "How many pages does the printer print?",
+        "How many chapter authors of this report come from Bergen?",
+        "What are the last 4 chapters listed in the table of contents?",
+        "What parts does the machine have?",
+        "What is the user called?",
+        "What is the title of the song?",
+        "Which documents must be handed in?",
+        "Which documents do I need for a loan?",
+        "How many files can be open at once?",
+        "How many pages does report.pdf have on safety?",
+        "pages",
+        "",
+    ],
+)
+def test_any_other_question_is_left_to_the_reader(shelf: Store, question: str) -> None:
+    assert about_documents(question, shelf, shelf.documents()) is None
+
+
+def test_it_is_what_the_turn_before_was_about(shelf: Store) -> None:
+    documents = shelf.documents()
+    answer = about_documents("How many pages does it have?", shelf, documents, documents[2:])
+    assert answer is not None
+    assert (answer.text, answer.about) == ("scan.pdf has 3 pages.", (documents[2],))
+
+
+def test_of_many_documents_one_is_to_be_named(shelf: Store) -> None:
+    (first, *_) = shelf.documents()
+    many = [dataclasses.replace(first, id=str(n)) for n in range(MAX_NAMED + 1)]
+    for question in ("How many pages are there?", "What is the title of the documents?"):
+        answer = about_documents(question, shelf, many)
+        assert answer is not None
+        assert "Name one" in answer.text
+    assert about_documents("How many pages are there?", shelf, []) is None

@@ -1,0 +1,129 @@
+"""Limits that a question sets itself: the phrases that are one, those that are none, the chunks."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragformer.retrieve.limits import find_limits, limited_chunks
+from ragformer.store.store import Store
+from ragformer.types import Chunk, Page, Span
+
+
+def places(store: Store, question: str) -> tuple[str, list[tuple[str, int]]]:
+    """The question without its limits, and file and first page of the chunks within them."""
+    rest, limits = find_limits(question, store, store.documents())
+    assert limits is not None
+    found = store.passages([(key, 1.0) for key in limited_chunks(store, limits)])
+    return rest, [(p.document.path.name[:-4], p.spans[0].page) for p in found]
+
+
+@pytest.mark.parametrize(
+    ("question", "rest", "chunks"),
+    [
+        ("What is said on page 4?", "What is said?", [("manual", 4), ("report", 4)]),
+        ("On page 2, what is said?", "what is said?", [("manual", 2), ("report", 4)]),
+        ("What is meant on p. 1 of the manual?", "What is meant?", [("manual", 1)]),
+        ("Who wins on pages 1-2 of the report?", "Who wins?", [("report", 3), ("report", 4)]),
+        ("Who wins on pages ii to 1?", "Who wins?", [("report", 2), ("report", 3)]),
+        ("What is at the top of page 3 of manual.pdf about care?", "", [("manual", 2)]),
+        ("What stands on the last page of the manual?", "What stands?", [("manual", 4)]),
+        ("Who wins on the first page?", "Who wins?", [("manual", 1), ("report", 1), ("scan", 1)]),
+        ("What about page ii?", "?", [("report", 2)]),
+        ("Who wins in chapter 1?", "Who wins?", [("manual", 1), ("manual", 2), ("report", 3)]),
+        ("Who wins in section 1.1 of the report?", "Who wins?", [("report", 4)]),
+        ("In chapter two, who wins?", "who wins?", [("manual", 3)]),
+        ("Who wins in the chapter on health?", "Who wins?", [("report", 4)]),
+        ("In the chapter on safety of the manual, who wins?", "who wins?", [("manual", 1)]),
+        ("Who wins in the section about care for me?", "Who wins for me?", [("manual", 3)]),
+        ('In the "Health and safety" section, who wins?', "who wins?", [("report", 4)]),
+        ("Who wins on page 1 in chapter 1?", "Who wins?", [("manual", 1), ("report", 3)]),
+    ],
+)
+def test_a_limit_leaves_the_question_and_keeps_its_chunks(
+    shelf: Store, question: str, rest: str, chunks: list[tuple[str, int]]
+) -> None:
+    left, found = places(shelf, question)
+    if rest:
+        assert left == rest
+    assert set(chunks) <= set(found)
+    if len(chunks) == 1:
+        assert {name for name, _ in found} == {chunks[0][0]}
+
+
+def test_a_printed_label_goes_before_a_counted_page(shelf: Store) -> None:
+    """Page 2 of the report is printed on its fourth; its third page has no other name than 1."""
+    assert places(shelf, "Who wins on page 2 of the report?")[1] == [("report", 4)]
+    assert places(shelf, "Who wins on page 3 of the report?")[1] == [("report", 3)]
+    assert places(shelf, "Who wins on page 4 of the report?")[1] == [("report", 4)]
+
+
+def test_where_labels_only_count_a_number_that_the_page_bears_is_meant_too(
+    tmp_path: Path, shelf: Store
+) -> None:
+    texts = ["Cover", "7\nThe river rises.", "The river falls. 8", "In 1998 it froze"]
+    pages = [Page(n, str(n), text) for n, text in enumerate(texts, 1)]
+    chunks = [
+        Chunk(n - 1, (), p.text, (Span(n, 0, len(p.text)),), 4) for n, p in enumerate(pages, 1)
+    ]
+    document = dataclasses.replace(shelf.documents()[0], n_pages=4)
+    with Store.open(tmp_path / "collection", create=True) as store:
+        store.add_document(document, pages, chunks, np.ones((4, 2), np.float32), "none")
+        for asked, found in {
+            "7": [2],
+            "8": [3],
+            "7-8": [2, 3],
+            "2": [2],
+            "1998": [],
+            "99": [],
+        }.items():
+            places_found = places(store, f"What does the river do on page {asked}?")[1]
+            assert places_found == [("manual", number) for number in found]
+
+
+def test_a_chunk_that_overlaps_the_page_is_on_it(shelf: Store) -> None:
+    assert places(shelf, "Who wins on page 3 of the manual?")[1] == [("manual", 2), ("manual", 3)]
+
+
+def test_a_heading_takes_those_below_it(shelf: Store) -> None:
+    found = places(shelf, "Who wins in chapter 1 of the manual?")[1]
+    assert found == [("manual", 1), ("manual", 2)]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How many pages does the manual have?",
+        "What is the web page 12 about?",
+        "Who filed for Chapter 11 bankruptcy?",
+        "Who is protected in chapter 11 bankruptcy?",
+        "What was printed on page 3 of the Times?",
+        "What did page 3 girls wear?",
+        "What does section 4 say?",
+        "How many words stand on pages?",
+        "Who was in part responsible?",
+        "Which are the words on pages I should read?",
+        "What is in the section?",
+        "Who lives in section 1-A?",
+    ],
+)
+def test_what_only_looks_like_a_limit_is_none(shelf: Store, question: str) -> None:
+    assert find_limits(question, shelf, shelf.documents()) == (question, None)
+
+
+@pytest.mark.parametrize(
+    ("question", "rest"),
+    [
+        ("Who wins on page 300?", "Who wins?"),
+        ("Who wins on page xl?", "Who wins?"),
+        ("Who wins in part 1?", "Who wins?"),  # "1 Safety" is no part
+        ("Who wins in appendix B?", "Who wins?"),
+        ('Who wins in the "Care of cats" section?', 'Who wins in the "Care of cats" section?'),
+        ("Who wins in the chapter on rivers?", "Who wins in the chapter on rivers?"),
+    ],
+)
+def test_a_limit_may_hold_nothing(shelf: Store, question: str, rest: str) -> None:
+    assert places(shelf, question) == (rest, [])

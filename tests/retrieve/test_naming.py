@@ -1,0 +1,56 @@
+"""Which documents a few words mean: true friends and false ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from ragformer.retrieve.naming import named_documents, plainly_named
+from ragformer.store.store import Store
+
+ALL = ["manual.pdf", "report.pdf", "scan.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names"),
+    [
+        ("manual.pdf", ["manual.pdf"]),
+        ("Manual", ["manual.pdf"]),
+        ("“scan”", ["scan.pdf"]),
+        ("the annual report", ["report.pdf"]),
+        ("the ferries report", ["report.pdf"]),
+        ("this Cassia 3 user manual", ["manual.pdf"]),
+        ("the documents", ALL),
+        ("it", ALL),
+        ("the contract", ALL),
+        ("the tax report", []),
+        ("other.pdf", []),
+        ("the Times", []),
+    ],
+)
+def test_words_of_a_name_mean_the_document(shelf: Store, phrase: str, names: list[str]) -> None:
+    found = [document.path.name for document in named_documents(phrase, shelf.documents())]
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names"),
+    [
+        ("the manual", ["manual.pdf"]),
+        ("Cassia 3", ["manual.pdf"]),
+        ("the Northmere ferries", ["report.pdf"]),
+        ("the documents", ALL),
+        ("this contract", ALL),
+        ("the user", []),
+        ("the ferries", []),
+        ("the contract", []),
+        ("the contract say a brief may", []),
+    ],
+)
+def test_a_thing_is_not_taken_for_a_document(shelf: Store, phrase: str, names: list[str]) -> None:
+    assert [d.path.name for d in plainly_named(phrase, shelf.documents())] == names
+
+
+def test_where_there_is_one_document_any_word_for_one_means_it(shelf: Store) -> None:
+    (manual,) = named_documents("manual", shelf.documents())
+    assert plainly_named("the contract", [manual]) == [manual]
+    assert named_documents("the contract", []) == plainly_named("it", []) == []
