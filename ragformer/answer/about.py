@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from ragformer.retrieve.naming import plainly_named
+from ragformer.retrieve.naming import plainly_named, surely_named
 from ragformer.store.store import Store
 from ragformer.types import Answer, Document, OutlineItem
 
@@ -22,15 +22,21 @@ MAX_LISTED = 50
 """Lines of a list of files or headings."""
 
 _DOC = r"(?P<doc>[^?!;]+?)"
+_THING = r"(?P<thing>[^?!;]+?)"
+"""Of what as many a thing is asked as a document: parts, a structure, a name."""
 _OF = rf"(?:\s+(?:of|in|from)\s+{_DOC})?"
 _LEAD = r"(?:(?:please|can you|could you|would you|tell me|show me|give me|show|list)\s+)*"
 _END = r"(?:\s+(?:in total|in all|altogether|please))*\s*[?.!]*"
 _IS = r"(?:is|are|'s|’s)"
+_CHAPTERS = r"(?:main\s+)?(?:chapters|headings)"
 _PARTS = r"(?:main\s+)?(?:chapters|sections|headings|parts)"
 _FILES = r"(?:documents|files|pdfs|pdf files)"
+_PLACE = r"(?:collection|library|folder|index)"
 _HERE = (
-    r"(?:\s+(?:are|is|do|does|have|has|can|could|been|there|here|you|we|i|it|in|the|this|my|have"
-    r"|know|search|read|indexed|available|loaded|collection|library|folder|index))*"
+    r"(?:\s+(?:can you (?:read|search)|do (?:i|we|you) (?:have|know)"
+    rf"|does (?:the|this|my) {_PLACE} (?:have|contain)))?"
+    r"(?:\s+(?:are|have been|there|here|in|the|this|my|our|your|read|indexed|available|loaded"
+    rf"|{_PLACE}))*"
 )
 _CANNOT = (
     r"(?:(?:could\s*n[o’']t|could not|cannot|can\s*[’']?t|can not) be read"
@@ -39,8 +45,12 @@ _CANNOT = (
 _IT = re.compile(
     r"(?:it|they|them|(?:this|that|the)(?: (?:one|document|file|pdf))?)", re.IGNORECASE
 )
-_CHAPTER = re.compile(r"(?:chapter|part)\s+\w", re.IGNORECASE)
-_NUMBERED = re.compile(r"(?:\d+|[IVXLC]+)(?:[.:)]|\s)")
+_CHAPTER = re.compile(
+    r"chapter\s+(\d+|[ivxlc]+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b"
+    r"(?!\.\d)",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"(?:\d{1,2}|[IVXLC]+)(?:[.:)]\s*(?!\d)|\s)")
 
 
 def about_documents(
@@ -56,23 +66,25 @@ def about_documents(
         match = shape.fullmatch(asked)
         if match is None:
             continue
-        phrase = (match.groupdict().get("doc") or "").strip()
-        named = _named(phrase, documents, recent)
-        if named and (text := answer(store, named, phrase)):
+        named = _named(match.groupdict(), documents, recent)
+        if named and (text := answer(store, named)):
             about = tuple(named)
             return Answer(question, text, (), (), 1.0, False, None, "local", "", about=about)
     return None
 
 
 def _named(
-    phrase: str, documents: Sequence[Document], recent: Sequence[Document]
+    found: dict[str, str | None], documents: Sequence[Document], recent: Sequence[Document]
 ) -> list[Document]:
-    if recent and _IT.fullmatch(phrase):
+    phrase = (found.get("thing") or found.get("doc") or "").strip()
+    if not phrase:
+        return list(documents)
+    if recent and _IT.fullmatch(phrase) and (" " in phrase or not found.get("thing")):
         return list(recent)
-    return plainly_named(phrase, documents) if phrase else list(documents)
+    return (surely_named if found.get("thing") else plainly_named)(phrase, documents)
 
 
-def _pages(store: Store, documents: list[Document], phrase: str) -> str:
+def _pages(store: Store, documents: list[Document]) -> str:
     total = sum(document.n_pages for document in documents)
     if len(documents) > MAX_NAMED:
         return f"{len(documents)} documents, {total:,} pages together. {_WHICH}"
@@ -80,11 +92,11 @@ def _pages(store: Store, documents: list[Document], phrase: str) -> str:
     return "\n".join(lines + ([f"Together: {total:,} pages."] if len(lines) > 1 else []))
 
 
-def _titles(store: Store, documents: list[Document], phrase: str) -> str:
+def _titles(store: Store, documents: list[Document]) -> str:
     return _each(documents, lambda d: f"The title of {d.path.name} is “{d.title}”.")
 
 
-def _outline(store: Store, documents: list[Document], phrase: str) -> str:
+def _outline(store: Store, documents: list[Document]) -> str:
     return _each(documents, lambda document: _outline_of(store, document))
 
 
@@ -118,7 +130,7 @@ def _page(number: int, label: str) -> str:
     return f"page {number}" + (f" (printed {label})" if label not in ("", str(number)) else "")
 
 
-def _chapters(store: Store, documents: list[Document], phrase: str) -> str:
+def _chapters(store: Store, documents: list[Document]) -> str:
     """How many there are, where every document says so by numbering them."""
     counts = [(d.path.name, _n_chapters(store.outline(d.id))) for d in documents]
     if len(counts) > MAX_NAMED or not all(n for _, n in counts):
@@ -127,12 +139,15 @@ def _chapters(store: Store, documents: list[Document], phrase: str) -> str:
 
 
 def _n_chapters(outline: list[OutlineItem]) -> int:
-    called = sum(bool(_CHAPTER.match(item.title)) for item in outline)
-    top = sum(bool(_NUMBERED.match(item.title)) for item in outline if item.level == 0)
-    return called or top
+    """0 where it cannot be told, as where an answer key names the chapters again."""
+    called = [(item.level, match[1]) for item in outline if (match := _CHAPTER.match(item.title))]
+    if called:
+        names = [name.lower() for level, name in called if level == min(called)[0]]
+        return len(names) if len(set(names)) == len(names) else 0
+    return sum(bool(_NUMBERED.match(item.title)) for item in outline if item.level == 0)
 
 
-def _files(store: Store, documents: list[Document], phrase: str) -> str:
+def _files(store: Store, documents: list[Document]) -> str:
     lines = [
         f"  {d.path.name}: {d.title}, {_count(d.n_pages, 'page')}" for d in documents[:MAX_LISTED]
     ]
@@ -146,7 +161,7 @@ def _files(store: Store, documents: list[Document], phrase: str) -> str:
     return "\n".join(text)
 
 
-def _unread(store: Store, documents: list[Document], phrase: str) -> str:
+def _unread(store: Store, documents: list[Document]) -> str:
     lines = [
         f"{d.path.name}, of {_count(d.n_pages, 'page')}: {_ranges(d.unread_pages)}"
         for d in documents
@@ -187,7 +202,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
 
 
-_Tell = Callable[[Store, list[Document], str], str]
+_Tell = Callable[[Store, list[Document]], str]
 _PATTERNS: tuple[tuple[str, _Tell], ...] = (
     (rf"how many pages (?:does|do) {_DOC} (?:have|contain|comprise|run to)", _pages),
     (rf"how many pages (?:has|have) {_DOC}(?: got)?", _pages),
@@ -195,13 +210,19 @@ _PATTERNS: tuple[tuple[str, _Tell], ...] = (
     (rf"how many pages (?:long )?(?:is|are) {_DOC}(?: long)?", _pages),
     (rf"how long {_IS} {_DOC} in pages", _pages),
     (rf"(?:what ?{_IS} )?the (?:number of pages|page count|page number count){_OF}", _pages),
-    (rf"what ?{_IS} the titles? (?:of|in) {_DOC}", _titles),
-    (rf"what ?{_IS} {_DOC} (?:called|titled|entitled)", _titles),
-    (rf"(?:what|which) {_PARTS} (?:does|do) {_DOC} (?:have|contain|include|consist of)", _outline),
-    (rf"(?:what|which) {_PARTS} (?:are there|are){_OF}", _outline),
-    (rf"(?:what ?{_IS} )?(?:all )?the (?:{_PARTS}|outline|table of contents){_OF}", _outline),
+    (rf"what ?{_IS} the titles? (?:of|in) {_THING}", _titles),
+    (rf"what ?{_IS} {_THING} (?:called|titled|entitled)", _titles),
+    (rf"(?:what|which) {_CHAPTERS} (?:does|do) {_DOC} (?:have|contain|include)", _outline),
+    (
+        rf"(?:what|which) {_PARTS} (?:does|do) {_THING} (?:have|contain|include|consist of)",
+        _outline,
+    ),
+    (rf"(?:what|which) {_CHAPTERS} (?:are there|are){_OF}", _outline),
+    (rf"(?:what|which) {_PARTS} (?:are there|are) (?:of|in|from) {_THING}", _outline),
+    (rf"(?:what ?{_IS} )?(?:all )?the (?:{_CHAPTERS}|outline|table of contents){_OF}", _outline),
+    (rf"(?:what ?{_IS} )?(?:all )?the {_PARTS} (?:of|in|from) {_THING}", _outline),
     (rf"table of contents{_OF}", _outline),
-    (rf"how {_IS} {_DOC} (?:structured|organi[sz]ed)", _outline),
+    (rf"how {_IS} {_THING} (?:structured|organi[sz]ed)", _outline),
     (rf"how many chapters (?:does|do) {_DOC} (?:have|contain)", _chapters),
     (rf"how many chapters (?:are there|are){_OF}", _chapters),
     (rf"(?:what|which|how many) {_FILES}{_HERE}", _files),

@@ -363,11 +363,19 @@ def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:
     return list(kept.values())
 
 
-def load_decoder(path: Path | None = None) -> Reader:
-    """The decoder in the folder `path`, or the one in the box; on the GPU where there is one."""
+def load_decoder(path: Path | None = None, *, confidence: bool = True) -> Reader:
+    """The decoder in the folder `path`, or the one in the box; on the GPU where there is one.
+
+    confidence: whether to load confidence.json too, where it is.
+    """
     folder = model_folder("decoder", path)
     model = Decoder(model_config(folder, "decoder"))
     load_weights(model, folder)
-    confidence = load_confidence(folder) if (folder / "confidence.json").exists() else None
+    fitted = confidence and (folder / "confidence.json").exists()
     tokenizer = Tokenizer(folder / "tokenizer.model")
-    return Reader(model.to(pick_device()), tokenizer, weights_id(folder), confidence)
+    return Reader(
+        model.to(pick_device()),
+        tokenizer,
+        weights_id(folder),
+        load_confidence(folder) if fitted else None,
+    )

@@ -1,4 +1,4 @@
-"""How long does a search take among many chunks: embed + words + vectors + fuse.
+"""How long does a search take among many chunks: embed + words + vectors + fuse + rerank.
 
 The chunks are given texts over and over with words changed, so that word search meets lists as
 long as in a real collection. Their vectors are those of the texts, shaken: how long an exact
@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from ragformer.answer.reader import Reader, load_decoder
+from ragformer.answer.rerank import RERANKED, rerank
 from ragformer.bench.machine import machine, percentiles
 from ragformer.errors import InputError
 from ragformer.eval.cases import read_retrieval, sample
@@ -30,7 +32,7 @@ from ragformer.types import Chunk, Document, Page, Span
 
 CHUNKS_PER_DOCUMENT = 500
 CHANGED = 0.3  # of the words of each copy
-K = 8
+STAGES = ("embed", "words", "vectors", "fuse", "rerank")
 
 
 def run(
@@ -39,6 +41,7 @@ def run(
     limit: int = 200,
     seed: int = 0,
     encoder: Path | None = None,
+    decoder: Path | None = None,
 ) -> dict[str, Any]:
     """Time `limit` searches of the questions in a reading file or retrieval folder.
 
@@ -48,7 +51,7 @@ def run(
         raise InputError(f"{chunks} chunks are nothing to search in; give 1 or more")
     found = read_retrieval(path)
     questions = [case.question for case in sample(found.cases, limit, seed)]
-    loaded = load_encoder(encoder)
+    loaded, reader = load_encoder(encoder), load_decoder(decoder)
     with (
         TemporaryDirectory(prefix="ragformer-bench-") as folder,
         Store.open(Path(folder), create=True) as store,
@@ -57,12 +60,13 @@ def run(
         start = time.perf_counter()
         index = VectorIndex.build(*store.vectors(loaded.id))
         opened = time.perf_counter() - start
-        time_search(store, index, loaded, questions[0])  # the first one warms every cache
-        times = [time_search(store, index, loaded, question) for question in questions]
+        time_search(store, index, loaded, reader, questions[0])  # the first one warms every cache
+        times = [time_search(store, index, loaded, reader, question) for question in questions]
     return {
         "suite": "query",
         "machine": machine(),
         "encoder": loaded.id,
+        "decoder": reader.id,
         "chunks": chunks,
         "n": len(questions),
         "open_seconds": opened,
@@ -71,9 +75,9 @@ def run(
 
 
 def time_search(
-    store: Store, index: VectorIndex, encoder: Encoder, question: str
+    store: Store, index: VectorIndex, encoder: Encoder, reader: Reader, question: str
 ) -> dict[str, float]:
-    """Milliseconds of each stage of one search, and of all."""
+    """Milliseconds of each stage of one search, of all but the last ("found"), and of all."""
     at = [time.perf_counter()]
     vector_D = encoder.encode_query(question)
     at.append(time.perf_counter())
@@ -81,10 +85,13 @@ def time_search(
     at.append(time.perf_counter())
     by_vectors = index.search(vector_D, CANDIDATES)
     at.append(time.perf_counter())
-    store.passages(fuse_rankings({"words": by_words, "vectors": by_vectors}, K))
+    fused = fuse_rankings({"words": by_words, "vectors": by_vectors}, RERANKED)
+    passages = store.passages(fused)
     at.append(time.perf_counter())
-    stages = dict(zip(("embed", "words", "vectors", "fuse"), 1000 * np.diff(at), strict=True))
-    return {**stages, "all": 1000 * (at[-1] - at[0])}
+    rerank(reader, question, passages)
+    at.append(time.perf_counter())
+    stages = dict(zip(STAGES, 1000 * np.diff(at), strict=True))
+    return {**stages, "found": 1000 * (at[-2] - at[0]), "all": 1000 * (at[-1] - at[0])}
 
 
 def fill(store: Store, encoder: Encoder, texts: Sequence[str], chunks: int, seed: int) -> None:

@@ -15,12 +15,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ragformer.answer.confidence import Confidence
+from ragformer.answer.reader import Reader
+from ragformer.answer.rerank import RERANKED, rerank
 from ragformer.errors import InputError
 from ragformer.eval.cases import CorpusItem, ReadingCase
 from ragformer.eval.metrics import Bools, Floats, risk_coverage
 from ragformer.eval.retrieval import fill
 from ragformer.retrieve.embed import Encoder
-from ragformer.retrieve.retrieve import fuse_rankings, rank
+from ragformer.retrieve.retrieve import retrieve
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
 
@@ -28,7 +30,11 @@ FEWEST_GIVEN = 10
 
 
 def with_passages_found(
-    cases: Sequence[ReadingCase], everything: Sequence[ReadingCase], encoder: Encoder, k: int
+    cases: Sequence[ReadingCase],
+    everything: Sequence[ReadingCase],
+    encoder: Encoder,
+    reader: Reader,
+    k: int,
 ) -> list[ReadingCase]:
     """The cases with the k passages search finds among all sources in place of their own."""
     sources = list(dict.fromkeys(source for case in everything for source in case.sources))
@@ -41,11 +47,11 @@ def with_passages_found(
         ids_N, vectors_ND = store.vectors(encoder.id)
         item_of = dict(zip(ids_N.tolist(), items, strict=True))
         index = VectorIndex.build(ids_N, vectors_ND)
-        questions_QD = encoder.encode_queries([case.question for case in cases])
         found = []
-        for case, vector_D in zip(cases, questions_QD, strict=True):
-            hits = fuse_rankings(rank(store, index, vector_D, case.question), k)
-            passages = tuple((item_of[key].title, item_of[key].text) for key, _ in hits)
+        for case in cases:
+            best = retrieve(store, index, encoder, case.question, max(k, RERANKED))
+            items_k = [item_of[p.chunk_id] for p in rerank(reader, case.question, best)[:k]]
+            passages = tuple((item.title, item.text) for item in items_k)
             own = {case.sources[index] for index in case.gold_sources}
             gold = tuple(place for place, passage in enumerate(passages) if passage in own)
             found.append(dataclasses.replace(case, sources=passages, gold_sources=gold))

@@ -31,8 +31,9 @@ _NUMBER = r"\d{1,4}|(?-i:[ivxlc]{1,7}|[IVXLC]{2,7})"  # a single I is a person
 _AT = r"(?:(?:what|how)\s+about(?:\s+on|\s+in)?|on|at|from|in|of)"
 _EDGE = r"(?:(?:at|on|in|near)\s+the\s+(?:top|bottom|beginning|start|end|foot)\s+of\s+)"
 _PAGES = re.compile(
-    rf"\b(?:{_EDGE}|{_AT}\s+)(?:pages?|pp?\.)\s*\(?(?P<first>{_NUMBER})\b\)?"
-    rf"(?:\s*(?:-|–|—|to|and|through)\s*(?P<last>{_NUMBER})\b)?",
+    rf"\b(?:{_EDGE}|{_AT}\s+)(?:(?P<many>pages|pp\.)|page|p\.)\s*\(?(?P<first>{_NUMBER})\b\)?"
+    r"(?:(?:\s*(?:[-–—&]|\b(?:to|and|or|through)\b)|(?(many)\s*,(?:\s*(?:and|or)\b)?|(?!)))"
+    rf"\s*(?:(?:pages?|pp?\.)\s*)?(?P<last>{_NUMBER})\b)*",
     re.IGNORECASE,
 )
 _NTH_PAGE = re.compile(
@@ -51,6 +52,19 @@ _TOPIC = re.compile(
     r"|[\"“'‘](?P<before>[^\"”'’]+)[\"”'’]\s+(?:chapter|section|part)\b)",
     re.IGNORECASE,
 )
+# What makes a phrase less, or more, than a limit: "not on page 3", "from page 5 to the end", "in
+# section 3 or 4". The whole collection is searched then: that hides nothing.
+_NOT = re.compile(
+    r"(?:\b(?:not|never|except|excluding|apart|aside|besides|beyond|outside|than|exempt\w*|exclu\w+"
+    r"|differ\w*|missing|absent)|n[o’']t|\S\s+(?:and|or))\s+$",
+    re.IGNORECASE,
+)
+_ON = re.compile(
+    rf"\s*(?:,|&|-|–|—|\b(?:and|or|to|through|until)\b)+\s*(?:(?:{_KIND}|§)s?\s*)?(?:\d|{_AT}\b"
+    r"|(?:the\s+)?(?:after|following|later|next|onwards?)\b)",
+    re.IGNORECASE,
+)
+_ON_FROM = re.compile(r"\s+(?:on|onwards?|to|through|until|up)\b", re.IGNORECASE)
 _OF_DOCUMENT = re.compile(r"\s+(?:(?P<of>of)|in|from)\s+(?=[\w\"'“‘])", re.IGNORECASE)
 _NAME_WORDS = 8
 _GOES_ON = re.compile(r"\s*(?:$|[,;:.?!)]|(?P<word>[\w'-]+))")
@@ -89,19 +103,28 @@ def find_limits(
     rest = question
     for pattern in (_PAGES, _NTH_PAGE, _HEADING):
         match = pattern.search(rest)
-        tail = _document_behind(rest[match.end() :], limits.documents) if match else None
-        if match is None or tail is None:
+        if match is None or not _is_limit(match, pattern):
+            continue
+        tail = _document_behind(rest[match.end() :], limits.documents)
+        if tail is None:
             continue
         length, named = tail
         limits = _with(limits, match, named)
         rest = _without(rest, match.start(), match.end() + length)
-    if match := _TOPIC.search(rest):
+    if (match := _TOPIC.search(rest)) and not _NOT.search(rest[: match.start()]):
         end, headings = _on_topic(match, _headings(store, limits.documents))
         said = (*limits.said, rest[match.start() : end])
         length, named = _document_behind(rest[end:], limits.documents) or (0, limits.documents)
         limits = replace(limits, topic=headings, said=said, documents=named)
         rest = _without(rest, match.start(), end + length) if headings else rest
     return (rest, limits) if limits.said else (question, None)
+
+
+def _is_limit(match: re.Match[str], pattern: re.Pattern[str]) -> bool:
+    """Whether the answer is to be found there and nowhere else."""
+    before, behind = match.string[: match.start()], match.string[match.end() :]
+    opened = match.group().lower().startswith("from") and _ON_FROM.match(behind)
+    return not (opened or _NOT.search(before) or _ON.match(behind) or pattern.search(behind))
 
 
 def _document_behind(
@@ -203,7 +226,8 @@ def _pages(store: Store, document: Document, asked: tuple[str, str] | int) -> Co
         return range(printed[first], printed[last] + 1)
     if not (first.isdigit() and last.isdigit()):
         return []
-    numbers = range(int(first), int(last) + 1)
+    low, high = sorted((int(first), int(last)))
+    numbers = range(low, high + 1)
     if not counted:
         return numbers
     wanted = set(map(str, numbers))

@@ -44,16 +44,40 @@ def plainly_named(phrase: str, documents: Sequence[Document]) -> list[Document]:
     """As `named_documents`, less where the words may mean a thing: "the machine" is no manual.
 
     That takes a word for what a document is, a file's own name, or most of a title. "The law" means
-    documents not so named only where there is no choice, or as "this law".
+    documents not so named only as "this law", or where there is one document, whose name does not
+    say what it is: the law that a handbook speaks of is not the handbook.
     """
     named = named_documents(phrase, documents)
-    said = {stem(word) for word in _words(phrase) if word not in STOP_WORDS}
+    said = _said(phrase)
     if said <= _ANY_STEMS:
         return named
     if said <= _KIND_STEMS:
-        pointed = phrase.casefold().startswith("this ") or len(documents) == 1
-        return [d for d in named if pointed or not said.isdisjoint(_name_stems(d))]
+        return [d for d in named if _may_be_called(phrase, said, d, len(documents) == 1)]
     return [d for d in named if said & _KIND_STEMS or _is_name(phrase, said, d)]
+
+
+def surely_named(phrase: str, documents: Sequence[Document]) -> list[Document]:
+    """As `plainly_named`, where a thing is likelier meant: "how is the library organised?"
+
+    That takes a file name with its ".pdf", "document" and the like, or a word for what a document
+    is that stands in the name of this one.
+    """
+    said = _said(phrase)
+    if _plain(phrase).endswith(".pdf") or said & _FILE_STEMS:
+        return plainly_named(phrase, documents)
+    kinds = said & _KIND_STEMS - _ANY_STEMS
+    return [d for d in plainly_named(phrase, documents) if kinds & _name_stems(d)]
+
+
+def _may_be_called(phrase: str, kinds: set[str], document: Document, alone: bool) -> bool:
+    """Whether words that only say what a document is mean this one."""
+    named = _name_stems(document) & _KIND_STEMS
+    pointed = phrase.casefold().startswith("this ")
+    return pointed or not kinds.isdisjoint(named) or (alone and not named)
+
+
+def _said(phrase: str) -> set[str]:
+    return {stem(word) for word in _words(phrase) if word not in STOP_WORDS}
 
 
 def _is_name(phrase: str, said: set[str], document: Document) -> bool:
@@ -82,4 +106,5 @@ def _name_stems(document: Document) -> set[str]:
 
 
 _KIND_STEMS = frozenset(map(stem, _KINDS.split()))
-_ANY_STEMS = frozenset(map(stem, ("collection", "document", "file", "folder", "library", "pdf")))
+_FILE_STEMS = frozenset(map(stem, ("document", "file", "pdf")))
+_ANY_STEMS = _FILE_STEMS | frozenset(map(stem, ("collection", "folder", "library")))

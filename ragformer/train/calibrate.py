@@ -24,6 +24,7 @@ import numpy as np
 
 from ragformer.answer.confidence import OWN_CONFIDENCE, Confidence, own_confidence
 from ragformer.answer.reader import Reader, load_decoder
+from ragformer.answer.rerank import RERANKED, rerank
 from ragformer.errors import InputError
 from ragformer.eval.calibrate import Point, choose, choose_by_error, fit, sweep
 from ragformer.eval.cases import ReadingCase
@@ -158,11 +159,12 @@ def _cases(config: Config, library: Library) -> Iterator[ReadingCase]:
     store.check_encoder(encoder.id)
     index = VectorIndex.build(*store.vectors(encoder.id))
     everywhere = {document.id for document in documents}
-    n = 0
+    n, k = 0, library.settings.k
     for question in _questions(library, everywhere, config):
         answerable = n % 4 < 2
         within = everywhere if answerable else everywhere - {question.document.id}
-        passages = retrieve(store, index, encoder, question.text, library.settings.k, within)
+        found = retrieve(store, index, encoder, question.text, max(k, RERANKED), within)
+        passages = rerank(library.reader, question.text, found)[:k]
         if answerable or not _says(passages, question.sentence):
             n += 1
             yield _case(str(n), question, passages, answerable)

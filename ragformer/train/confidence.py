@@ -9,15 +9,13 @@ between passages would add anything.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ragformer.answer.reader import Reader, load_decoder
+from ragformer.answer.reader import load_decoder
 from ragformer.eval.calibrate import choose, fit, sweep, thin, with_passages_found
 from ragformer.eval.cases import read_reading, sample
 from ragformer.eval.reading import read_cases
@@ -42,14 +40,16 @@ class Config:
 
 def main(config: Config) -> Iterator[str]:
     """Ask, fit, write confidence.json; yields lines of the log and the risk-coverage table."""
-    reader, encoder = _bare_decoder(config.out), load_encoder(config.encoder)
+    # An old confidence.json may have other features than are fitted now.
+    reader, encoder = load_decoder(config.out, confidence=False), load_encoder(config.encoder)
     rows: list[Row] = []
     for path in jsonl_files(config.data) if config.data.is_dir() else [config.data]:
         everything = read_reading(path)
         cases = sample(everything, config.questions_per_file, config.seed)
         # A short document gives one passage, not eight, and must be answered from as well.
         for k in (config.passages, 1):
-            rows += read_cases(with_passages_found(cases, everything, encoder, k), reader)
+            found = with_passages_found(cases, everything, encoder, reader, k)
+            rows += read_cases(found, reader)
         yield f"{path.name}: {len(cases)} questions"
     right_N = np.array([row.right for row in rows], dtype=np.bool_)
     answerable_N = np.array([row.case.answerable for row in rows], dtype=np.bool_)
@@ -62,11 +62,3 @@ def main(config: Config) -> Iterator[str]:
     fitted = dataclasses.replace(fitted, threshold=threshold)
     (config.out / "confidence.json").write_text(fitted.to_json(), encoding="utf-8")
     yield f"wrote {config.out / 'confidence.json'} with threshold {threshold}"
-
-
-def _bare_decoder(folder: Path) -> Reader:
-    """The decoder without its confidence.json, which may have other features than we fit now."""
-    with TemporaryDirectory(prefix="ragformer-") as aside:
-        copy = Path(aside) / "decoder"
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("confidence.json"))
-        return load_decoder(copy)

@@ -2,11 +2,11 @@
 
     bag          the table and the token weights alone, in large batches (minutes)
     masked       optional: predict hidden tokens
-    contrastive  everything, in batches of near neighbours by the bag's vectors
+    contrastive  the blocks on top of it, in batches of near neighbours by the bag's vectors
 
-Known: most of what so small a model can learn, its table can, at a hundredth of the cost; batches
-from one source at a time give harder negatives than mixed ones, neighbours harder ones still. Not
-known: how much a longer run or a teacher would add.
+Known: most of what a short run can teach, the table can learn, at a hundredth of the cost; blocks
+want a low rate and a table that stays; batches from one source at a time give harder negatives than
+mixed ones. Not known: how much a long run of the blocks, or a teacher, would add.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Config:
     batch: int = 192
     chunk: int = 0
     teacher: Path | None = None
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 4e-4
     bag_minutes: float = 5.0
     bag_steps: int = 100_000
     bag_batch: int = 1024

@@ -1,8 +1,9 @@
 """Query and passage pairs for the encoder, given and mined, as token ids in memory.
 
 Given: `pairs` rows {"query", "positive"} and `qa` rows (a question and its context). Mined from
-plain text: a heading with its section, and a sentence thinned to a query with its paragraph
-(the inverse cloze task of Lee et al. 2019, arXiv:1906.00300, section 4).
+plain text: a heading with its section, a term with the paragraph that defines it, and a sentence
+thinned to a query with its paragraph (the inverse cloze task of Lee et al. 2019, arXiv:1906.00300,
+section 4).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ Ids = np.ndarray[tuple[int], np.dtype[np.uint16]]
 WEIGHTS = {
     "mined-sentence": 14.0,
     "mined-heading": 5.0,
+    "mined-definition": 2.0,
     "pairs/squad-question-paragraph": 3.0,
     "pairs/squad-question-sentence": 3.0,
     "pairs/squad-question-sentence-lowercase": 2.0,
@@ -62,6 +64,18 @@ class Pairs:
         )
 
 
+_QUESTION = re.compile(
+    r"(?:how|what|when|where|which|who|why|can|do|does|is|are|should)\b", re.IGNORECASE
+)
+_DEFINITION = re.compile(
+    r"(?P<term>(?:(?:An?|The) )?[\w-]+(?: (?!(?:is|are|what|who|where|which|that)\b)[\w-]+){0,3})"
+    r" (?P<verb>is|are) (?:an?|the|any|one) "
+)
+_POINTING = frozenset(
+    ["it", "this", "that", "these", "those", "there", "he", "she", "they", "here"]
+)
+
+
 def load_pairs(
     data: Path, tokenizer: Tokenizer, max_tokens: int, paragraphs_per_file: int, seed: int
 ) -> list[Pairs]:
@@ -74,7 +88,11 @@ def load_pairs(
             rows = _pair_rows(path) if path.parent.name == "pairs" else _qa_rows(path)
             sources.append(_tokenize(name, rows, tokenizer, max_tokens))
     rng = random.Random(seed)
-    mined = {"mined-sentence": mine_sentence, "mined-heading": mine_heading}
+    mined = {
+        "mined-sentence": mine_sentence,
+        "mined-heading": mine_heading,
+        "mined-definition": mine_definition,
+    }
     sections = list(_sections(data / "text", paragraphs_per_file))
     for name, mine in mined.items():
         rows = (pair for section in sections for pair in mine(*section, rng))
@@ -135,9 +153,29 @@ def _sections(folder: Path, paragraphs_per_file: int) -> Iterator[tuple[str, str
 def mine_heading(
     title: str, heading: str, text: str, rng: random.Random
 ) -> Iterator[tuple[str, str]]:
-    """The heading, with the document's title, asks for the section."""
-    if len(text) >= 200:
+    """The heading, with the document's title unless it is a question already, asks for the
+    section."""
+    if len(text) < 200:
+        return
+    if _QUESTION.match(heading):
+        yield heading, text[:900]
+    else:
         yield title if heading in (title, "Abstract", "") else f"{title} {heading}", text[:900]
+
+
+def mine_definition(
+    title: str, heading: str, text: str, rng: random.Random
+) -> Iterator[tuple[str, str]]:
+    """ "What is a term?" asks for the paragraph that begins by saying what it is."""
+    for paragraph in text.split("\n\n"):
+        match = _DEFINITION.match(paragraph)
+        if match is None or len(paragraph) < 150:
+            continue
+        first, *others = match["term"].split()
+        if first.lower() not in _POINTING:
+            article = first.lower() in ("a", "an", "the")
+            term = " ".join([first.lower() if article else first, *others])
+            yield f"What {match['verb']} {term}?", paragraph[:900]
 
 
 def mine_sentence(

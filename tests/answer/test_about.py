@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ragformer.answer.about import MAX_NAMED, about_documents
 from ragformer.store.store import Store
+from ragformer.types import Document, OutlineItem, Page
 
 
 def told(store: Store, question: str) -> str:
@@ -122,6 +126,17 @@ def test_the_pages_that_could_not_be_read(shelf: Store, question: str) -> None:
         "Which documents do I need for a loan?",
         "How many files can be open at once?",
         "How many pages does report.pdf have on safety?",
+        "What parts are there?",
+        "What are the main parts?",
+        "What are the parts of Cassia 3?",
+        "How is the library organised?",
+        "How is Cassia 3 structured?",
+        "What sections does the collection have?",
+        "What is it called?",
+        "How many files can the folder have?",
+        "How many documents can I have in my library?",
+        "How many files can it index?",
+        "Which files does it have?",
         "pages",
         "",
     ],
@@ -135,6 +150,44 @@ def test_it_is_what_the_turn_before_was_about(shelf: Store) -> None:
     answer = about_documents("How many pages does it have?", shelf, documents, documents[2:])
     assert answer is not None
     assert (answer.text, answer.about) == ("scan.pdf has 3 pages.", (documents[2],))
+
+
+@pytest.mark.parametrize(
+    "question", ["What is it called?", "What parts does it have?", "How is that structured?"]
+)
+def test_it_may_be_what_the_documents_speak_of(shelf: Store, question: str) -> None:
+    documents = shelf.documents()
+    assert about_documents(question, shelf, documents, documents[:1]) is None
+    for pointed in ("this document", "the file"):
+        answer = about_documents(f"What is {pointed} called?", shelf, documents, documents[:1])
+        assert answer is not None
+        assert answer.about == (documents[0],)
+
+
+def test_what_one_document_speaks_of_is_not_that_document(shelf: Store) -> None:
+    (manual, *_) = shelf.documents()
+    for question in ("How many pages is the thesis?", "What is the title of the law?"):
+        assert about_documents(question, shelf, [manual]) is None
+
+
+@pytest.mark.parametrize(
+    ("titles", "n"),
+    [
+        ("Part One/ Chapter 1/  Chapter Review/ Chapter 2/Part Two/ Chapter 3", 3),
+        ("Chapter 1/Chapter 2/Answer Key/ Chapter 1/ Chapter 2", 2),
+        ("1 Ice/1.1 Snow/1.2 Hail/2 Water/2024: a year", 2),
+        (" Chapter 1/ Chapter 2/Answer Key/ Chapter 1", None),
+    ],
+)
+def test_only_chapters_are_counted_and_once(tmp_path: Path, titles: str, n: int | None) -> None:
+    rows = titles.split("/")
+    outline = [OutlineItem(len(t) - len(t.lstrip()), t.strip(), 1) for t in rows]
+    document = Document("a" * 64, "Ice", (Path("/d/ice.pdf"),), 1, datetime(2026, 1, 2, tzinfo=UTC))
+    with Store.open(tmp_path / "collection", create=True) as store:
+        none = np.ones((0, 2), np.float32)
+        store.add_document(document, [Page(1, "1", "Ice")], [], none, "none", outline)
+        answer = about_documents("How many chapters are there?", store, store.documents())
+    assert (answer and answer.text) == (n and f"ice.pdf has {n} numbered chapters.")
 
 
 def test_of_many_documents_one_is_to_be_named(shelf: Store) -> None:

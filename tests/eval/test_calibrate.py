@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragformer.answer.reader import load_decoder
 from ragformer.errors import InputError
 from ragformer.eval.calibrate import choose, fit, sweep, thin, with_passages_found
 from ragformer.eval.cases import ReadingCase
@@ -92,7 +93,8 @@ def test_questions_are_read_with_what_search_finds(tiny_models):
     ]
     cases.append(ReadingCase("none", "Who fed the otter?", cases[0].sources, (), ()))
     encoder = load_encoder(tiny_models / "encoder")
-    found = with_passages_found(cases[1:], cases, encoder, 2)
+    reader = load_decoder(tiny_models / "decoder")
+    found = with_passages_found(cases[1:], cases, encoder, reader, 2)
     assert [case.id for case in found] == [case.id for case in cases[1:]]
     for before, after in zip(cases[1:], found, strict=True):
         assert len(after.sources) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ragformer.retrieve.naming import named_documents, plainly_named
+from ragformer.retrieve.naming import named_documents, plainly_named, surely_named
 from ragformer.store.store import Store
 
 ALL = ["manual.pdf", "report.pdf", "scan.pdf"]
@@ -50,7 +50,26 @@ def test_a_thing_is_not_taken_for_a_document(shelf: Store, phrase: str, names: l
     assert [d.path.name for d in plainly_named(phrase, shelf.documents())] == names
 
 
-def test_where_there_is_one_document_any_word_for_one_means_it(shelf: Store) -> None:
-    (manual,) = named_documents("manual", shelf.documents())
-    assert plainly_named("the contract", [manual]) == [manual]
+def test_where_there_is_one_document_it_is_meant_unless_its_name_says_otherwise(
+    shelf: Store,
+) -> None:
+    manual, _, scan = shelf.documents()
+    assert plainly_named("the contract", [scan]) == [scan]
+    assert plainly_named("the contract", [manual]) == []
+    assert plainly_named("this contract", [manual]) == [manual]
     assert named_documents("the contract", []) == plainly_named("it", []) == []
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names"),
+    [
+        ("manual.pdf", ["manual.pdf"]),
+        ("the Cassia 3 manual", ["manual.pdf"]),
+        ("the documents", ALL),
+        ("Cassia 3", []),
+        ("the library", []),
+        ("it", []),
+    ],
+)
+def test_a_document_is_sure_only_by_what_it_is(shelf: Store, phrase: str, names: list[str]) -> None:
+    assert [d.path.name for d in surely_named(phrase, shelf.documents())] == names

@@ -15,7 +15,7 @@ from ragformer.errors import InputError
 from ragformer.text.tokenizer import PAD
 from ragformer.train.data import jsonl_files
 from ragformer.train.encoder import contrastive_loss, pad
-from ragformer.train.pairs import load_pairs, mine_heading, mine_sentence
+from ragformer.train.pairs import load_pairs, mine_definition, mine_heading, mine_sentence
 
 WORDS = ["some", "words", "of", "a", "sentence", "about", "notice"]
 SENTENCES = st.lists(
@@ -46,6 +46,31 @@ def test_the_sentence_stays_in_six_of_ten_paragraphs():
     assert 0.5 < kept / drawn < 0.7
 
 
+@pytest.mark.parametrize(
+    ("start", "question"),
+    [
+        ("A passport is a travel document", "What is a passport?"),
+        ("Immigration stamps are a useful reminder", "What are Immigration stamps?"),
+        ("The lower river basin is the largest", "What is the lower river basin?"),
+        ("This is a test", None),
+        ("It is the largest", None),
+        ("Nobody knows what is a passport", None),
+        ("A passport may be a travel document", None),
+    ],
+)
+def test_a_definition_answers_what_its_term_is(start, question):
+    text = f"{start} of its kind. " + "More is said about it here. " * 6
+    found = list(mine_definition("T", "H", f"Short is a word.\n\n{text}", random.Random(0)))
+    assert found == ([(question, text)] if question else [])
+
+
+def test_a_heading_that_asks_needs_no_title():
+    rng = random.Random(0)
+    assert list(mine_heading("T", "How do otters swim?", "x" * 200, rng)) == [
+        ("How do otters swim?", "x" * 200)
+    ]
+
+
 def test_a_heading_asks_for_a_section_that_is_long_enough():
     rng = random.Random(0)
     assert list(mine_heading("T", "H", "x" * 199, rng)) == []
@@ -58,9 +83,9 @@ def test_every_source_is_loaded_the_same_each_time(data, tokenizer):
     sources, again = (load_pairs(data, tokenizer, 64, 1000, seed=0) for _ in range(2))
     assert [(source.name, len(source.queries)) for source in sources] == [
         ("pairs/medquad", 24),
-        ("qa/squad-train-part", 30),
+        ("qa/squad-train-part", 29),  # of 30 answerable ones, one is held out
         ("mined-sentence", len(sources[2].queries)),
-        ("mined-heading", 48),
+        ("mined-heading", 46),  # of 24 documents with two sections, one is held out
     ]
     for a, b in zip(sources, again, strict=True):
         assert [row.tolist() for row in a.queries] == [row.tolist() for row in b.queries]
@@ -68,7 +93,7 @@ def test_every_source_is_loaded_the_same_each_time(data, tokenizer):
         assert max(map(len, a.passages)) <= 64
     assert tokenizer.decode(sources[0].queries[3].tolist()) == " animals of Lake Vener 3"
     few = load_pairs(data, tokenizer, 64, 4, seed=0)
-    assert len(few[3].queries) < 48
+    assert len(few[3].queries) < 46
 
 
 def test_equal_passages_have_equal_keys(data, tokenizer):
