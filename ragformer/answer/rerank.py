@@ -17,7 +17,7 @@ from ragformer.types import Passage
 
 RERANKED = 20
 """So many of the best are reread; those behind keep their places."""
-SEARCH_NATS = 12.0
+SEARCH_NATS = 10.0
 """What the whole range of the fused score counts for beside the decoder's log-probability.
 
 By hand, on 300 SQuAD dev questions: right passage first with 5 / 10 / 20 / 40 in 0.820 / 0.833 /

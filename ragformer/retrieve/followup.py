@@ -18,9 +18,9 @@ MAX_FROM_ANSWER = 6
 _OPENING = re.compile(r"\W*(?:(?:and|but|so)\s+)?(?:what|how)\s+about\b", re.IGNORECASE)
 _JOINED = re.compile(r"\W*(?:and|but|or|so)\b", re.IGNORECASE)
 _FRAGMENT = re.compile(r"\W*(?:in|for|on|at|with|without|from|under|during|by)\b", re.IGNORECASE)
-# "Is it allowed to ...", "how long does it take to ...": an "it" that stands for what follows.
+# "Is it allowed to ...", "what is it that ...": an "it" that stands for what follows.
 _EXPLETIVE = re.compile(
-    r"\bit\s+(?:rain|snow|(?:(?:mean|takes?)\s+for|(?:\w+\s+){1,3}(?:to|that|if|when))\s+\w)",
+    r"\bit\s+(?:rain|snow|(?:that|(?:mean|takes?)\s+for|(?:\w+\s+){1,3}(?:to|that|if|when))\s+\w)",
     re.IGNORECASE,
 )
 _MEASURES = frozenset(

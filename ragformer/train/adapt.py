@@ -369,5 +369,5 @@ def _tidy(library: Library) -> None:
     shutil.rmtree(library.folder / WORK, ignore_errors=True)
     own = library.store.own_encoder
     for folder in (library.folder / OWN_ENCODERS).glob("*"):
-        if folder.name != own:
+        if folder.name != own and folder.is_dir():
             shutil.rmtree(folder)

@@ -25,7 +25,7 @@ import numpy as np
 from ragformer.answer.confidence import OWN_CONFIDENCE, Confidence, own_confidence
 from ragformer.answer.reader import Reader, load_decoder
 from ragformer.answer.rerank import RERANKED, rerank
-from ragformer.errors import InputError
+from ragformer.errors import InputError, WeightsError
 from ragformer.eval.calibrate import Point, choose, choose_by_error, fit, sweep
 from ragformer.eval.cases import ReadingCase
 from ragformer.eval.metrics import Bools, Floats, expected_calibration_error
@@ -100,9 +100,9 @@ def main(config: Config) -> Iterator[str | Calibrated]:
     """
     started = time.monotonic()
     with open_library(config.collection, config.home) as library:
-        cases = list(_cases(config, library))
-        yield f"{len(cases)} questions made"
         reader = load_decoder()
+        cases = list(_cases(config, library, reader))
+        yield f"{len(cases)} questions made"
         rows: list[Row] = []
         for case in cases:
             rows += read_cases([case], reader)
@@ -110,7 +110,7 @@ def main(config: Config) -> Iterator[str | Calibrated]:
                 yield f"{len(rows)} of {len(cases)} questions read"
         fitting, held_out = rows[0::2], rows[1::2]
         fitted = fit(*_features(fitting), RIDGE, reader.confidence)
-        in_use = own_confidence(library.folder, reader.id) or reader.confidence or ODDS
+        in_use = _in_use(library, reader) or ODDS
         confidence_N, right_N, _ = _columns(held_out, fitted)
         threshold = choose_by_error(confidence_N, right_N, config.error_rate)
         chosen = None
@@ -146,7 +146,7 @@ def undo(config: Config) -> bool:
 # Questions
 
 
-def _cases(config: Config, library: Library) -> Iterator[ReadingCase]:
+def _cases(config: Config, library: Library, reader: Reader) -> Iterator[ReadingCase]:
     """Made questions with the passages search finds: every second pair of them is answerable, so
     that either half of the rows holds as many of both."""
     store, encoder = library.store, library.encoder
@@ -164,7 +164,7 @@ def _cases(config: Config, library: Library) -> Iterator[ReadingCase]:
         answerable = n % 4 < 2
         within = everywhere if answerable else everywhere - {question.document.id}
         found = retrieve(store, index, encoder, question.text, max(k, RERANKED), within)
-        passages = rerank(library.reader, question.text, found)[:k]
+        passages = rerank(reader, question.text, found)[:k]
         if answerable or not _says(passages, question.sentence):
             n += 1
             yield _case(str(n), question, passages, answerable)
@@ -232,6 +232,12 @@ def _columns(rows: Sequence[Row], confidence: Confidence) -> tuple[Floats, Bools
     features, right_N = _features(rows)
     answerable_N = np.array([row.case.answerable for row in rows], dtype=np.bool_)
     return np.array([confidence(values) for values in features]), right_N, answerable_N
+
+
+def _in_use(library: Library, reader: Reader) -> Confidence | None:
+    with contextlib.suppress(WeightsError):  # a damaged one is what this run replaces
+        return own_confidence(library.folder, reader.id) or reader.confidence
+    return reader.confidence
 
 
 def _side(rows: Sequence[Row], confidence: Confidence) -> Side:

@@ -51,6 +51,7 @@ def test_a_question_that_cannot_stand_alone_leans(question: str) -> None:
         "And how many days of annual leave does a full-time employee have?",
         "On what date was the agreement signed?",
         "Is there a warranty?",
+        "What is it that makes plants green?",
         "Before he died, what did the inventor's father ask the young man to do?",
     ],
 )

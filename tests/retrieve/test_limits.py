@@ -41,6 +41,9 @@ def places(store: Store, question: str) -> tuple[str, list[tuple[str, int]]]:
         ("Who wins in the section about care for me?", "Who wins for me?", [("manual", 3)]),
         ('In the "Health and safety" section, who wins?', "who wins?", [("report", 4)]),
         ("Who wins on page 1 in chapter 1?", "Who wins?", [("manual", 1), ("report", 3)]),
+        ("Who wins on page 3 or page 4?", "Who wins?", [("manual", 3), ("manual", 4)]),
+        ("Who wins on pages 1, 2 and 4?", "Who wins?", [("manual", n) for n in (1, 2, 4)]),
+        ("Who wins on pages 4-2?", "Who wins?", [("manual", n) for n in (2, 3, 4)]),
     ],
 )
 def test_a_limit_leaves_the_question_and_keeps_its_chunks(
@@ -108,6 +111,19 @@ def test_a_heading_takes_those_below_it(shelf: Store) -> None:
         "Which are the words on pages I should read?",
         "What is in the section?",
         "Who lives in section 1-A?",
+        "Who wins apart from page 3?",
+        "Who wins, except in chapter 1?",
+        "Who is not on page 3?",
+        "Who is exempt from section 1?",
+        "Other than in the chapter on health, who wins?",
+        "Who wins from page 3 on?",
+        "Who wins from page 3 to the end?",
+        "Who wins on page 3 and the following pages?",
+        "Who wins in chapter 1 or 2?",
+        "Who wins in chapter 1 and chapter 2?",
+        "Who wins on page 1 or in chapter 2?",
+        "Who wins on page 1 more often than on page 4?",
+        "Is what is said on page 1 true on page 4?",
     ],
 )
 def test_what_only_looks_like_a_limit_is_none(shelf: Store, question: str) -> None:

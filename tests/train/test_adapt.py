@@ -272,6 +272,14 @@ def test_undo_goes_back_to_the_encoder_in_the_box(taught_collection, indexed):
     assert run(CONFIG, undo=True).status == "unchanged"
 
 
+def test_a_stray_file_among_the_encoders_stops_nothing(collection):
+    stray = collection.folder / "encoders" / ".DS_Store"
+    stray.parent.mkdir()
+    stray.touch()
+    adapt._tidy(collection)
+    assert stray.exists()
+
+
 def test_a_taught_encoder_that_is_gone_is_said_with_the_way_out(taught_collection):
     shutil.rmtree(taught_collection.own_encoder)
     with pytest.raises(NotFoundError, match="adapt --undo -c default"):

@@ -58,7 +58,7 @@ def read_like(right: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_questions_are_of_the_documents_and_every_half_has_both_kinds(library, towns):
-    cases = list(calibrate._cases(Config(questions=40), library))
+    cases = list(calibrate._cases(Config(questions=40), library, library.reader))
     assert len(cases) == 40
     for half in (cases[0::2], cases[1::2]):
         assert sum(case.answerable for case in half) == 10
@@ -122,10 +122,14 @@ def test_a_copy_in_another_document_leaves_the_question_out(library, write_pdf, 
         list(main(Config()))
 
 
-def test_a_damaged_file_names_the_way_out(library, towns):
+def test_a_damaged_file_names_the_way_out_and_that_way_is_open(library, towns, monkeypatch):
     (library.folder / OWN_CONFIDENCE).write_text("{}")
     with pytest.raises(WeightsError, match="run `ragformer calibrate` again, or with --undo"):
         _ = library.reader
+    read_like(lambda _: True, monkeypatch)
+    *_, done = main(Config(questions=40))
+    assert done.status == "kept"
+    assert library.reader.confidence is not None
 
 
 def test_the_file_says_which_decoder_it_is_of(library, towns, monkeypatch):
