@@ -83,21 +83,37 @@ def test_a_tokenizer_of_unusable_data_is_one_sentence(tmp_path, content, message
 
 
 def test_an_encoder_learns_and_loads(encoder_config):
-    config = encoder_config(steps=80)
+    # Without a bag stage before it, the contrastive one trains the table too.
+    config = encoder_config(bag_steps=0, steps=160, peak_rate=3e-3)
     lines = list(encoder.main(config))
     assert lines[0].startswith("pairs/medquad: 24 pairs")
     assert lines[-1] == f"wrote {config.out}"
     losses = logged(config.work / "encoder.csv", "contrastive")
-    assert [step for step, _ in losses] == list(range(10, 81, 10))
-    assert losses[-1][1] < 0.9 * losses[0][1]
+    assert [step for step, _ in losses] == list(range(10, 161, 10))
+    assert losses[-1][1] < 0.5 * losses[0][1]
     assert len(logged(config.work / "encoder.csv", "masked")) == 1
-    bag = logged(config.work / "encoder.csv", "bag")
-    assert [step for step, _ in bag] == [10, 20]
-    assert bag[-1][1] < bag[0][1]
     loaded = load_encoder(config.out)
     vectors_ND = loaded.encode(["The otter lives here.", "", "x" * 9000])
     assert vectors_ND.shape == (3, 64)
     assert np.allclose(np.linalg.norm(vectors_ND, axis=1), 1, atol=1e-5)
+
+
+def test_a_bag_learns_and_the_blocks_leave_its_table_alone(encoder_config):
+    config = encoder_config(bag_steps=40, masked_steps=0, steps=10)
+    list(encoder.main(config))
+    bag = logged(config.work / "encoder.csv", "bag")
+    assert [step for step, _ in bag] == [10, 20, 30, 40]
+    assert bag[-1][1] < 0.9 * bag[0][1]
+    learned, final = (
+        torch.load(config.work / f"{name}.pt", weights_only=True)["average"]
+        for name in ("bag", "contrastive")
+    )
+    assert torch.equal(final["transformer.embed.weight"], learned["transformer.embed.weight"])
+    assert torch.equal(final["token_weight.weight"], learned["token_weight.weight"])
+    assert not torch.equal(
+        final["transformer.blocks.0.mlp.down.weight"],
+        learned["transformer.blocks.0.mlp.down.weight"],
+    )
 
 
 def test_a_decoder_learns_in_both_stages_and_loads(decoder_config):
