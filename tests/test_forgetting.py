@@ -7,20 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_documents import CATS, TAX, Index, WritePdf, statuses
 
 from ragformer.library import Library
 from ragformer.store.rows import KnownFile
 from ragformer.store.store import Store
-from ragformer.types import Answer, Report
-
-WritePdf = Callable[..., Path]
-Index = Callable[..., Report]
-CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
-TAX = "Annual tax returns are due on 31 October at the district office."
-
-
-def statuses(report: Report) -> dict[str, str]:
-    return {outcome.path.name: outcome.status for outcome in report.files}
+from ragformer.types import Answer
 
 
 def test_nothing_of_a_removed_document_is_left_in_the_home(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_documents import BEES, CATS, TAX, Index, WritePdf, snapshot, statuses
 
 from ragformer import indexing
 from ragformer.errors import (
@@ -20,26 +20,6 @@ from ragformer.nn.checkpoint import save_weights
 from ragformer.retrieve.embed import load_encoder
 from ragformer.store.store import Store
 from ragformer.types import Progress, Report
-
-WritePdf = Callable[..., Path]
-Index = Callable[..., Report]
-CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
-TAX = "Annual tax returns are due on 31 October at the district office."
-BEES = "Bees dance to tell each other where the flowers are."
-
-
-def statuses(report: Report) -> dict[str, str]:
-    return {outcome.path.name: outcome.status for outcome in report.files}
-
-
-def snapshot(library: Library) -> object:
-    """All that a collection holds, but for row ids and times."""
-    store = library.store
-    return (
-        [(d.id, d.title, d.paths, d.n_pages, store.chunks(d.id)) for d in store.documents()],
-        store.failures(),
-        store.encoders(),
-    )
 
 
 def test_rechunk_and_reembed_end_where_they_began(

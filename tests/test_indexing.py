@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_documents import BEES, CATS, TAX, Index, WritePdf, snapshot, statuses
 
 from ragformer import indexing
 from ragformer.errors import (
@@ -19,27 +20,6 @@ from ragformer.indexing import find_files
 from ragformer.library import Library
 from ragformer.store.rows import KnownFile
 from ragformer.store.store import Store
-from ragformer.types import Report
-
-WritePdf = Callable[..., Path]
-Index = Callable[..., Report]
-CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
-TAX = "Annual tax returns are due on 31 October at the district office."
-BEES = "Bees dance to tell each other where the flowers are."
-
-
-def statuses(report: Report) -> dict[str, str]:
-    return {outcome.path.name: outcome.status for outcome in report.files}
-
-
-def snapshot(library: Library) -> object:
-    """All that a collection holds, but for row ids and times."""
-    store = library.store
-    return (
-        [(d.id, d.title, d.paths, d.n_pages, store.chunks(d.id)) for d in store.documents()],
-        store.failures(),
-        store.encoders(),
-    )
 
 
 def test_a_walk_finds_each_pdf_once_and_survives_what_lies_about(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_documents import BEES, CATS, TAX, Index, WritePdf
 
 from ragformer.errors import (
     InputError,
@@ -16,13 +16,6 @@ from ragformer.errors import (
 )
 from ragformer.library import Library, collections, open_library
 from ragformer.text.normalize import MAX_QUESTION, check_question
-from ragformer.types import Report
-
-WritePdf = Callable[..., Path]
-Index = Callable[..., Report]
-CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
-TAX = "Annual tax returns are due on 31 October at the district office."
-BEES = "Bees dance to tell each other where the flowers are."
 
 
 def test_nothing_is_made_until_something_is_indexed(
