@@ -51,6 +51,9 @@ for _module in (documents, asking, system, train, measure):
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code, one of those above."""
+    # Threads that wait for each other by spinning take the processor from whatever else runs, and
+    # `ask` then three times as long. OpenMP reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # What importing torch makes lives to the end. The collector need not search it again and again
     # while it is made, nor at exit: 0.4 s of every command that needs torch.
     gc.set_threshold(50_000)

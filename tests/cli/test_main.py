@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import pytest
-from ragformer_cli.main import main
+from ragformer_cli.main import main, run
 
 WritePdf = Callable[..., Path]
 Ragformer = Callable[..., Any]
@@ -261,3 +261,12 @@ def test_the_installed_program_runs() -> None:
         [program, "--version"], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert ran.stdout.startswith("ragformer, version ")
+
+
+def test_threads_wait_without_spinning_unless_told_otherwise(monkeypatch, capsys):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert run(["--version"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert run(["--version"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
