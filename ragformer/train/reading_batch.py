@@ -25,7 +25,7 @@ from ragformer.train.examples import Example
 from ragformer.train.loop import TILE
 
 MAX_ANSWER_TOKENS = 48
-MAX_TOKENS = 640
+MAX_TOKENS = 768
 """A longer row (a table, mostly: digits are split) costs more than it teaches."""
 IGNORE = -100
 

@@ -17,6 +17,7 @@ from typing import Any
 from ragformer.errors import InputError
 from ragformer.text.heldout import is_held_out
 from ragformer.text.sentences import sentence_spans
+from ragformer.train.altered import altered_question
 from ragformer.train.data import jsonl_files, read_rows
 from ragformer.train.examples import Example
 from ragformer.train.nearest import Nearest
@@ -59,20 +60,29 @@ SHORTEST_PASSAGE = 300
 
 N_DISTRACTORS = {0: 40, 1: 20, 2: 15, 3: 15, 4: 10}
 """How many contexts without the answer stand beside the gold one, and how often."""
-NEAREST = 12
-"""Distractors are drawn from so many contexts nearest to the question, and their neighbours."""
+NEAREST = 16
+"""Distractors are drawn evenly from so many contexts nearest to the question."""
 GOLD_REMOVED = 0.15
 """Of the rows with distractors: only these are shown, and the right answer is none."""
+ALTERED = 0.12
+"""Of the rows with an answer: the question is changed so that the passage no longer has it."""
 
 
 class Source:
-    """The usable rows of one file; `example` draws one of them."""
+    """The usable rows of one file; `example` draws one of them.
+
+    Nothing but its words tells the gold passage from the others: all are cut to one size at any
+    place, and the others are from the same ranking as the gold one. Where search would not bring
+    the gold one, the others are no nearer.
+    """
 
     def __init__(self, name: str, rows: list[dict[str, Any]], characters: int) -> None:
         self.name, self.rows, self.characters = name, rows, characters
         title_of = {row["context"]: row.get("title", "") for row in reversed(rows)}
         self._contexts = list(title_of.items())
         self._nearest = Nearest(list(title_of))
+        # A question moved to a passage that cannot answer it has its own passage near to it.
+        self._moved = not any(row.get("answerable", True) for row in rows)
 
     def example(self, rng: random.Random) -> Example:
         row = rng.choice(self.rows)
@@ -81,38 +91,55 @@ class Source:
             text = row["context"][: self.characters]
             return Example(row["instruction"], ((line, text),), response=row["response"])
         span = first_span(row)
-        text, shift = window(row["context"], *(span or (0, 1)), self.characters, rng)
-        answer = row["context"][span[0] : span[1]].lower() if span else None
-        others = self._distractors(row, answer, rng)
-        if others and rng.random() < GOLD_REMOVED:
+        size = int(self.characters * rng.uniform(0.5, 1))
+        text, shift = window(row["context"], *(span or _anywhere(row["context"], rng)), size, rng)
+        answer = row["context"][span[0] : span[1]] if span else ""
+        others = self._distractors(row, answer, size, rng)
+        if span and rng.random() < ALTERED:
+            question = altered_question(row["question"], row["context"], answer, rng)
+            if question:
+                return Example(question, _shuffled([(line, text), *others], rng))
+        if span and others and rng.random() < GOLD_REMOVED:
             return Example(row["question"], tuple(others))
-        passages = [(line, text), *others]
-        rng.shuffle(passages)
+        passages = _shuffled([(line, text), *others], rng)
         if span is None:
-            return Example(row["question"], tuple(passages))
+            return Example(row["question"], passages)
         gold = passages.index((line, text))
-        return Example(row["question"], tuple(passages), (gold, span[0] - shift, span[1] - shift))
+        return Example(row["question"], passages, (gold, span[0] - shift, span[1] - shift))
 
     def _distractors(
-        self, row: dict[str, Any], answer: str | None, rng: random.Random
+        self, row: dict[str, Any], answer: str, size: int, rng: random.Random
     ) -> list[tuple[str, str]]:
-        """Contexts without the answer, those that search would bring more often than others."""
+        """Contexts without the answer, as search would bring them beside the row's own."""
         [wanted] = rng.choices(list(N_DISTRACTORS), list(N_DISTRACTORS.values()))
         if not wanted:
             return []
-        # What an unanswerable row's question asks may well stand in a context near to it.
-        near = self._nearest(row["question"], NEAREST) if answer is not None else []
-        found: dict[int, tuple[str, str]] = {}
-        for _ in range(4 * wanted):
-            drawn = rng.choice(near) if near and rng.random() < 0.8 else rng.randrange(1 << 30)
-            place = drawn % len(self._contexts)
+        near = self._nearest(row["question"], NEAREST)
+        ranked = any(self._contexts[place][0] == row["context"] for place in near)
+        if not ranked or self._moved:
+            near = [rng.randrange(len(self._contexts)) for _ in range(NEAREST)]
+        rng.shuffle(near)
+        found: list[tuple[str, str]] = []
+        for place in dict.fromkeys(near):
             context, title = self._contexts[place]
-            if len(found) == wanted or place in found or context == row["context"]:
+            text, _ = window(context, *_anywhere(context, rng), size, rng)
+            if context == row["context"] or (answer and answer.lower() in text.lower()):
                 continue
-            text, _ = window(context, 0, 1, int(self.characters * rng.uniform(0.4, 0.9)), rng)
-            if answer is None or answer not in text.lower():
-                found[place] = (title if rng.random() < 0.7 else "", text)
-        return list(found.values())
+            found.append((title if rng.random() < 0.7 else "", text))
+            if len(found) == wanted:
+                break
+        return found
+
+
+def _anywhere(text: str, rng: random.Random) -> tuple[int, int]:
+    """A place to cut a passage around."""
+    place = rng.randrange(max(1, len(text)))
+    return place, place + 1
+
+
+def _shuffled(passages: list[tuple[str, str]], rng: random.Random) -> tuple[tuple[str, str], ...]:
+    rng.shuffle(passages)
+    return tuple(passages)
 
 
 def first_span(row: dict[str, Any]) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from ragformer.train.nearest import Nearest
 
 SENTENCE = 400
 """Characters up to which a positive is a sentence, to be set among others in a paragraph."""
-NEAREST = 12
+NEAREST = 16
 OTHERS = {"sentences": (2, 7), "passages": (1, 3)}
 
 
@@ -37,19 +37,18 @@ class PairSource:
         row = rng.choice(self.rows)
         golds = self._positives[row["query"]]
         near = [self._texts[place] for place in self._nearest(row["query"], NEAREST)]
-        others = [text for text in near if text not in golds]
+        if golds.isdisjoint(near):  # then search would not bring it: the others are no nearer
+            near = rng.choices(self._texts, k=NEAREST)
+        others = [text for text in dict.fromkeys(near) if text not in golds]
         rng.shuffle(others)
         texts = [row["positive"], *others[: rng.randint(*OTHERS[self._kind])]]
         rng.shuffle(texts)
         gold = texts.index(row["positive"])
         if self._kind == "sentences":
             return _in_paragraphs(row["query"], texts, gold, self.characters, rng)
-        cut = [
-            text[: self.characters if i == gold else 2 * self.characters // 3]
-            for i, text in enumerate(texts)
-        ]
-        passages = tuple(("", text) for text in cut)
-        return Example(row["query"], passages, (gold, 0, len(cut[gold])), somewhere=True)
+        size = int(self.characters * rng.uniform(0.5, 1))
+        passages = tuple(("", text[:size]) for text in texts)
+        return Example(row["query"], passages, (gold, 0, len(passages[gold][1])), somewhere=True)
 
 
 def _in_paragraphs(

@@ -72,11 +72,15 @@ def test_the_first_short_literal_answer_counts():
 @pytest.mark.parametrize("characters", [120, 900])
 def test_an_example_of_a_row_holds_its_answer_and_no_distractor_does(rows, characters):
     source = Source("qa", rows, characters)
-    kinds = {"answered": 0, "unanswerable": 0, "answer taken out": 0, "several": 0}
+    kinds = {"answered": 0, "unanswerable": 0, "answer taken out": 0, "several": 0, "altered": 0}
     answers = {row["question"]: [a["text"] for a in row["answers"]] for row in rows}
     for seed in range(300):
         example = source.example(random.Random(seed))
         assert example == source.example(random.Random(seed))
+        if example.question not in answers:
+            kinds["altered"] += 1
+            assert example.answer is None
+            continue
         wanted = answers[example.question]
         texts = [text for _, text in example.passages]
         kinds["several"] += len(texts) > 1
@@ -89,6 +93,25 @@ def test_an_example_of_a_row_holds_its_answer_and_no_distractor_does(rows, chara
         assert texts[gold][start:end] == wanted[0]
         assert not any(wanted[0] in text for n, text in enumerate(texts) if n != gold)
     assert min(kinds.values()) > 0
+
+
+def test_only_its_words_tell_the_gold_passage_from_the_others():
+    words = ["river", "hill", "stone", "wood", "field", "lake", "tower", "bridge"]
+    rows = []
+    for n, word in enumerate(words):
+        context = f"Every {word} here is old. " * 40 + f"The keeper is number {n}7. " + "So. " * 200
+        answer = {"text": f"{n}7", "start": context.index(f"{n}7")}
+        question = f"Which keeper is at the {word}?"
+        rows.append({"question": question, "context": context, "answers": [answer]})
+    source = Source("qa", [{**row, "answerable": True, "title": ""} for row in rows], 300)
+    longest_is_gold = []
+    for seed in range(400):
+        example = source.example(random.Random(seed))
+        if example.answer and len(example.passages) == 2:
+            sizes = [len(text) for _, text in example.passages]
+            longest_is_gold.append(sizes.index(max(sizes)) == example.answer[0])
+            assert max(sizes) - min(sizes) < 60
+    assert 0.25 < sum(longest_is_gold) / len(longest_is_gold) < 0.75
 
 
 def test_an_instruction_has_a_response_to_write(data):
