@@ -23,6 +23,7 @@ from ragformer.nn.device import pick_device
 from ragformer.nn.heads import Decoder, new_decoder
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import FIRST_MARK, Tokenizer
+from ragformer.train.curves import Development, draw, reading_measure
 from ragformer.train.embeddings import start_from
 from ragformer.train.examples import Example
 from ragformer.train.loop import (
@@ -52,7 +53,8 @@ class Config:
     """data: the folder with text/, qa/ and instruct/. out: weights and tokenizer.model.
 
     stage "pretrain" starts from nothing, "answer" from the weights in `out`. embeddings: vectors
-    of `train embeddings` for "pretrain" to start its table from.
+    of `train embeddings` for "pretrain" to start its table from. dev: a reading file to measure on
+    every dev_every steps.
     """
 
     data: Path
@@ -60,6 +62,9 @@ class Config:
     work: Path
     stage: Literal["pretrain", "answer"] = "pretrain"
     embeddings: Path | None = None
+    dev: Path | None = None
+    dev_questions: int = 100
+    dev_every: int = 250
     d_model: int = 256
     n_layers: int = 4
     characters: int = 700
@@ -91,6 +96,8 @@ def main(config: Config) -> Iterator[str]:
     average = Averager(model, 0.998)
     load_state(state, model, optimizer, budget, average)
     log = Log(config.work / "decoder.csv", model, device)
+    measure = reading_measure(config.dev, config.dev_questions, model, tokenizer)
+    development = Development(config.work / "decoder-dev.csv", measure, config.dev_every)
     step = _stage(config, model, tokenizer, config.seed + budget.step, device)
     while not budget.done:
         rate = learning_rate(budget.progress, config.peak_rate)
@@ -103,9 +110,12 @@ def main(config: Config) -> Iterator[str]:
             yield line
         if budget.step % config.save_every == 0 or budget.done:
             save_state(state, model, optimizer, budget, average)
+        if line := development.add(config.stage, budget, model, average):
+            yield line
     average.copy_to(model)
     write_model_config(model.config, "decoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
+    yield draw(log.path, development.path)
     yield f"wrote {config.out}"
 
 

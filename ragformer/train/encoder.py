@@ -31,6 +31,7 @@ from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.retrieve.embed import load_encoder
 from ragformer.text.tokenizer import MASK, PAD, Tokenizer
+from ragformer.train.curves import Development, draw, retrieval_measure
 from ragformer.train.embeddings import start_from
 from ragformer.train.loop import (
     TILE,
@@ -70,13 +71,17 @@ class Config:
     """data: the folder with pairs/, qa/ and text/. out: where the weights go, tokenizer there.
 
     embeddings: vectors of `train embeddings` to start the table from. chunk: pairs held in memory
-    at once, 0 for the whole batch. teacher: an encoder's folder to learn similarities from.
+    at once, 0 for the whole batch. teacher: an encoder's folder to learn similarities from. dev: a
+    retrieval file to measure on, vectors alone, every dev_every steps.
     """
 
     data: Path
     out: Path
     work: Path
     embeddings: Path | None = None
+    dev: Path | None = None
+    dev_questions: int = 1000
+    dev_every: int = 500
     d_model: int = 256
     n_layers: int = 3
     max_tokens: int = 128
@@ -111,18 +116,21 @@ def main(config: Config) -> Iterator[str]:
         config.data, tokenizer, config.max_tokens, config.paragraphs_per_file, config.seed
     )
     yield "\n".join(f"{source.name}: {len(source.queries)} pairs" for source in sources)
+    measure = retrieval_measure(config.dev, config.dev_questions, model, tokenizer)
+    development = Development(config.work / "encoder-dev.csv", measure, config.dev_every)
     log = Log(config.work / "encoder.csv", model, device)
     bag_log = Log(config.work / "encoder.csv", model.token_weight, device)  # no matrices in it
     bag = _Stage("bag", config.bag_batch, config.bag_rate, config.bag_minutes, config.bag_steps)
-    yield from _contrastive_stage(config, bag, model, sources, bag_log, device)
+    yield from _contrastive_stage(config, bag, model, sources, bag_log, development, device)
     orders = [_near_order(_bag_vectors(model, source), config.seed) for source in sources]
     sources = [source.ordered(order) for source, order in zip(sources, orders, strict=True)]
     yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, device)
     whole = _Stage("contrastive", config.batch, config.peak_rate, config.minutes, config.steps)
     teacher = _teacher(config.teacher, tokenizer, device) if config.teacher else None
-    yield from _contrastive_stage(config, whole, model, sources, log, device, teacher)
+    yield from _contrastive_stage(config, whole, model, sources, log, development, device, teacher)
     write_model_config(model.config, "encoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
+    yield draw(log.path, development.path)
     yield f"wrote {config.out}"
 
 
@@ -335,6 +343,7 @@ def _contrastive_stage(
     encoder: SentenceEncoder,
     sources: list[Pairs],
     log: Log,
+    development: Development,
     device: torch.device,
     teacher: Teacher | None = None,
 ) -> Iterator[str]:
@@ -377,4 +386,6 @@ def _contrastive_stage(
             yield line
         if budget.step % config.save_every == 0 or budget.done:
             save_state(state, model, optimizer, budget, average)
+        if line := development.add(stage.name, budget, encoder, average):
+            yield line
     average.copy_to(encoder)

@@ -195,18 +195,20 @@ class Log:
             "peak_share": round(6 * self.matrix_parameters * speed / self.peak, 3),
             "rate": f"{rate:.2e}",
         }
-        self._write(row)
         self.tokens, self._since = 0, time.monotonic()
         self.losses.clear()
-        return "  ".join(f"{key} {value}" for key, value in row.items())
+        return write_row(self.path, row)
 
-    def _write(self, row: dict[str, Any]) -> None:
-        fresh = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+
+def write_row(path: Path, row: dict[str, Any]) -> str:
+    """Add a row to a CSV file, under a header where it is the first; returns it as a line."""
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+    return "  ".join(f"{key} {value}" for key, value in row.items())
 
 
 def save_state(
@@ -296,3 +298,15 @@ class Averager:
     def copy_to(self, model: nn.Module) -> None:
         for name, parameter in model.named_parameters():
             parameter.copy_(self.average[name])
+
+    @contextmanager
+    def in_place_of(self, model: nn.Module) -> Iterator[None]:
+        """The model has the averaged weights meanwhile, and its own again after."""
+        own = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.copy_to(model)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(own[name])

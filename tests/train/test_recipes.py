@@ -182,3 +182,34 @@ def test_damaged_or_missing_data_is_one_sentence(
         object.__setattr__(config, "data", damaged)
         with pytest.raises(InputError, match=message):
             list(main(config))
+
+
+def scores(path, name):
+    with path.open() as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
+
+
+def test_an_encoder_finds_more_as_it_learns_and_the_run_is_drawn(encoder_config, data, tmp_path):
+    qa = data / "qa" / "squad-train-part.jsonl"
+    config = encoder_config(
+        bag_steps=0, masked_steps=0, steps=160, peak_rate=3e-3, dev=qa, dev_every=40
+    )
+    lines = list(encoder.main(config))
+    found = scores(config.work / "encoder-dev.csv", "recall@1")
+    assert found[-1] > found[0] + 0.1, found
+    assert f"drew {config.work / 'encoder.png'}" in lines
+    assert (config.work / "encoder.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_decoder_is_measured_by_its_averaged_weights_and_trained_on_its_own(decoder_config, data):
+    qa = data / "qa" / "squad-train-part.jsonl"
+    plain = decoder_config(steps=10)
+    list(decoder.main(plain))
+    own = torch.load(plain.work / "pretrain.pt", weights_only=True)["model"]
+    shutil.rmtree(plain.work)
+    config = decoder_config(steps=10, dev=qa, dev_questions=6, dev_every=5)
+    list(decoder.main(config))
+    measured = torch.load(config.work / "pretrain.pt", weights_only=True)["model"]
+    assert len(scores(config.work / "decoder-dev.csv", "f1")) == 2
+    assert all(0 <= value <= 1 for value in scores(config.work / "decoder-dev.csv", "sentence_hit"))
+    assert all(torch.allclose(own[name], measured[name], atol=1e-5) for name in own)
