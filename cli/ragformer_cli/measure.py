@@ -33,6 +33,7 @@ def evaluate() -> None:
       ragformer eval retrieval squad-dev.jsonl.xz --limit 2000
       ragformer eval reading squad-dev.jsonl.xz --passages 5 --json
       ragformer eval pdfqa pdfqa-dev
+      ragformer eval extract truth
     """
 
 
@@ -100,11 +101,18 @@ def retrieval(
     "  [default: as in the file]",
 )
 @click.option("--no-gold", is_flag=True, help="Leave the right one of --passages out.")
+@click.option("--held-out", is_flag=True, help="Only questions that training leaves out.")
 @_limit_option
 @_seed_option
 @json_option
 def reading(
-    path: Path, passages: int | None, no_gold: bool, limit: int | None, seed: int, as_json: bool
+    path: Path,
+    passages: int | None,
+    no_gold: bool,
+    held_out: bool,
+    limit: int | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Is the answer read off the given passage right? A reading file."""
     from ragformer.eval.neighbours import Neighbours
@@ -114,7 +122,8 @@ def reading(
     if no_gold and passages is None:
         raise click.UsageError("--no-gold needs --passages")
     among = None if passages is None else Neighbours(passages, not no_gold)
-    _say_result(run(path, limit, seed, among=among), as_json, MEANINGS)
+    result = run(path, limit, seed, among=among, held_out=held_out)
+    _say_result(result, as_json, MEANINGS)
 
 
 @evaluate.command()
@@ -127,6 +136,29 @@ def pdfqa(folder: Path, limit: int | None, seed: int, as_json: bool) -> None:
     from ragformer.eval.pdfqa import run
 
     _say_result(run(folder, limit, seed), as_json)
+
+
+@evaluate.command()
+@click.argument("folder", type=_path, metavar="DIR")
+@json_option
+def extract(folder: Path, as_json: bool) -> None:
+    """Is the text read from PDFs true? Each x.pdf in DIR against its text in x.txt.
+
+    Beside ours, pypdf's and pypdfium2's plain text. An order error is a part of the text that
+    would have to move; least-ahead is ours less the better of the two, on the worst file.
+    """
+    from ragformer.eval.extract import run
+
+    result = run(folder)
+    if as_json:
+        say_json(result)
+        return
+    say(f"{result['suite']}: {result['n']} files, commit {result['commit']}")
+    for name, found in [*result["files"].items(), ("all", result["all"])]:
+        for reader, read in found.items():
+            errors = f"{read['order_errors']:g} order errors"
+            say(f"{name:28} {reader:10} {read['similarity']:.4f}  {errors}")
+    say(f"least-ahead: {result['least_ahead']:+.4f}")
 
 
 def _say_result(
@@ -198,6 +230,7 @@ def bench() -> None:
     \b
     Examples:
       ragformer bench index ~/papers
+      ragformer bench read ~/papers
       ragformer bench embed squad-dev.jsonl.xz
       ragformer bench query squad-dev.jsonl.xz
       ragformer bench decode squad-dev.jsonl.xz
@@ -212,6 +245,18 @@ def bench() -> None:
 def bench_index(folder: Path, limit: int | None, repeats: int, as_json: bool) -> None:
     """Pages and chunks a second, and each stage's share."""
     from ragformer.bench.index import run
+
+    _say_figures(run(folder, limit, repeats), as_json)
+
+
+@bench.command("read")
+@click.argument("folder", type=_path, metavar="DIR")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N files.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@json_option
+def bench_read(folder: Path, limit: int | None, repeats: int, as_json: bool) -> None:
+    """Pages a second of parsing alone, beside pypdf's extract_text, on one core."""
+    from ragformer.bench.read import run
 
     _say_figures(run(folder, limit, repeats), as_json)
 

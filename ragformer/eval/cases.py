@@ -28,13 +28,18 @@ Case = TypeVar("Case")
 
 @dataclass(frozen=True, slots=True)
 class ReadingCase:
-    """A question with what to read, (title, text) each; no golds when it has no answer there."""
+    """A question with what to read, (title, text) each; no golds when it has no answer there.
+
+    scores: how well search by words and vectors likes each source, 0 to 1; empty where the
+    sources were not searched for.
+    """
 
     id: str
     question: str
     sources: tuple[tuple[str, str], ...]
     golds: tuple[str, ...]
     gold_sources: tuple[int, ...] = (0,)
+    scores: tuple[float, ...] = ()
 
     @property
     def answerable(self) -> bool:
@@ -104,6 +109,14 @@ def read_reading(path: Path) -> list[ReadingCase]:
         key = str(row.get("id", len(cases)))
         cases.append(ReadingCase(key, row["question"], sources, golds, gold_sources))
     return cases
+
+
+def held_out_cases(cases: Sequence[ReadingCase]) -> list[ReadingCase]:
+    """The questions on titles or passages that are held out of training."""
+    kept = [case for case in cases if any(is_held_out(*source) for source in case.sources)]
+    if not kept:
+        raise InputError(f"none of the {len(cases)} questions is held out of training")
+    return kept
 
 
 def _sources(

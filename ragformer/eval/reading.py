@@ -18,7 +18,7 @@ from ragformer.answer.answer import evidence
 from ragformer.answer.confidence import Confidence, features
 from ragformer.answer.reader import Reader, load_decoder
 from ragformer.errors import InputError
-from ragformer.eval.cases import ReadingCase, read_reading, sample
+from ragformer.eval.cases import ReadingCase, held_out_cases, read_reading, sample
 from ragformer.eval.neighbours import Neighbours, with_neighbours
 from ragformer.eval.reading_metrics import Row, reading_metrics
 from ragformer.eval.result import make_result
@@ -42,15 +42,17 @@ def run(
     decoder: Path | None = None,
     threshold: float | None = None,
     among: Neighbours | None = None,
+    held_out: bool = False,
 ) -> dict[str, Any]:
     """Measure reading on a reading file.
 
     decoder: its folder, None for the one in the box. threshold: the confidence from which on an
     answer counts as given; None for the one stored with the decoder. among: passages to read in
-    place of the question's own; None leaves those as they are in the file.
+    place of the question's own; None leaves those as they are in the file. held_out: only questions
+    that training leaves out, where the file is one of the training data.
     """
     everything = read_reading(path)
-    cases = sample(everything, limit, seed)
+    cases = sample(held_out_cases(everything) if held_out else everything, limit, seed)
     if not cases:
         raise InputError(f"{path} holds no question; check the file")
     if among is not None:

@@ -103,6 +103,9 @@ def test_retrieval_and_reading_are_measured(
     none = ragformer("eval", "reading", reading_file, "--passages", "2", "--no-gold", "--json").json
     assert list(none["metrics"]) == ["refused", "tokens_per_second"]
     assert ragformer("eval", "reading", reading_file, "--no-gold").code == 2
+    trained_on = ragformer("eval", "reading", reading_file, "--held-out")
+    assert trained_on.code == 1
+    assert "questions is held out of training" in trained_on.err
 
 
 def test_a_table_has_the_ways_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from ragformer.eval.cases import (
     ReadingCase,
     RetrievalCase,
     RetrievalSet,
+    held_out_cases,
     held_out_part,
     pdf_golds,
     read_pdfqa,
@@ -212,3 +213,16 @@ def test_what_is_wrong_with_a_file_is_said_in_one_sentence(tmp_path):
     write(tmp_path / "questions.jsonl", [{"pdf": "b.pdf", "question": "?"}], "")
     with pytest.raises(InputError, match=r"b\.pdf, which a question is on"):
         read_pdfqa(tmp_path)
+
+
+def test_reading_cases_are_held_out_by_their_title_or_passage():
+    held = next(name for name in map(str, range(1000)) if is_held_out(name))
+    cases = [
+        ReadingCase("by title", "?", ((held, "a"),), ("a",)),
+        ReadingCase("by passage", "?", (("", held),), ("a",)),
+        ReadingCase("neither", "?", (("", "a"),), ("a",)),
+    ]
+    assert not is_held_out("a")
+    assert [case.id for case in held_out_cases(cases)] == ["by title", "by passage"]
+    with pytest.raises(InputError, match="none of the 1 questions is held out"):
+        held_out_cases(cases[2:])
