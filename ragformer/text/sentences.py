@@ -1,8 +1,8 @@
 """Where sentences begin and end in the text of a page.
 
 Line breaks of a PDF fall anywhere, so one ends a sentence only where the layout says so: before a
-bullet or a blank line, between two rows of a table, or after a line clearly shorter than its
-neighbours (a heading, the end of a paragraph).
+bullet or a blank line, between two rows of a table, a form or a table of contents, or after a line
+clearly shorter than its neighbours (a heading, the end of a paragraph).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ _ABBREVIATION = re.compile(
 )
 _STOP = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[A-Z0-9•])|[。！？]")
 _BULLET = re.compile(r"\s*(?:[-•*–▪◦‣]\s|\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})[.)]\s)")
+
+_FIELD = re.compile(r"\s*[A-Z][^:.?!]{0,40}:(?:\s|$)")
+_ENTRY = re.compile(r"\s*\d+\s+[A-Z]|.*\.{5,}\s*\d*\s*$")
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -34,7 +37,8 @@ def _punctuation_cuts(text: str) -> list[int]:
     cuts = []
     for match in _STOP.finditer(text):
         before = text[max(0, match.start() - 12) : match.start()]
-        if match.group().startswith(".") and _ABBREVIATION.search(before):
+        is_leader = match.group().startswith("....")  # from a heading to its page
+        if is_leader or (match.group().startswith(".") and _ABBREVIATION.search(before)):
             continue
         cuts.append(match.end())
     return cuts
@@ -49,7 +53,7 @@ def _line_cuts(text: str) -> list[int]:
     for line, following in pairwise(lines):
         position += len(line) + 1
         starts_anew = not following.strip() or _BULLET.match(following) or "|" in following
-        starts_anew = starts_anew or (_is_row(line) and _is_row(following))
+        starts_anew = starts_anew or any(is_one(line) and is_one(following) for is_one in _ROWS)
         short = len(line) < 0.6 * full and not following[:1].islower()
         if starts_anew or short or not line.strip():
             cuts.append(position)
@@ -61,3 +65,8 @@ def _is_row(line: str) -> bool:
     words = line.split()
     n_numbers = sum(any(c.isdigit() for c in word) for word in words)
     return n_numbers >= 2 and 3 * n_numbers >= len(words)
+
+
+_ROWS = (_is_row, _FIELD.match, _ENTRY.match)
+"""What two lines that follow each other must both be like to be rows: numbers of a table, fields of
+a form ("Make: Cessna"), entries of a list of contents ("12 Results", "Results ..... 12")."""

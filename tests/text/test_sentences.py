@@ -94,3 +94,24 @@ def test_a_heading_or_a_blank_line_ends_a_sentence_and_a_full_line_does_not():
     )
     assert sentences(paragraph) == [paragraph]
     assert sentences(f"Leaving\n{paragraph}\n\n{paragraph}") == ["Leaving", paragraph, paragraph]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Location: Elyria, OH Accident Number: CHI08CA048", "Aircraft: Smith, Ted Aerostar 601"],
+        ["22 School of Art, Design and Media", "23 School of Social Sciences and its guests"],
+        ["Installing the hardware ........... 4", "Removing the hardware again ........... 17"],
+        ["Screw 4 0.2", "Bolts 8 0.75"],
+    ],
+)
+def test_lines_of_a_form_a_list_of_contents_or_a_table_are_sentences_of_their_own(lines):
+    assert sentences("\n".join(lines)) == lines
+    assert sentences("\n".join([*lines, "and so on until the end of it"]))[0] == lines[0]
+
+
+def test_one_line_like_a_field_or_an_entry_is_no_form():
+    text = "There is one thing to keep in mind about the\nNotice period: it starts on the first day"
+    assert sentences(text) == [text]
+    text = "It was built in the first days of the year\n1900 Paris being its home until today."
+    assert sentences(text) == [text]
