@@ -24,7 +24,7 @@ from ragformer.bench.machine import machine, percentiles
 from ragformer.errors import InputError
 from ragformer.eval.cases import read_retrieval, sample
 from ragformer.retrieve.embed import Encoder, Vectors, load_encoder
-from ragformer.retrieve.retrieve import CANDIDATES, fuse_rankings
+from ragformer.retrieve.retrieve import CANDIDATES, add_pages, fuse_rankings
 from ragformer.retrieve.words import search_words
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
@@ -85,7 +85,8 @@ def time_search(
     at.append(time.perf_counter())
     by_vectors = index.search(vector_D, CANDIDATES)
     at.append(time.perf_counter())
-    fused = fuse_rankings({"words": by_words, "vectors": by_vectors}, RERANKED)
+    found = add_pages(store, question, {"words": by_words, "vectors": by_vectors})
+    fused = fuse_rankings(found, RERANKED)
     passages = store.passages(fused)
     at.append(time.perf_counter())
     rerank(reader, question, passages)

@@ -134,7 +134,8 @@ def _rank_all(
     questions_QD = encoder.encode_queries([case.question for case in cases])
     for case, vector_D in zip(cases, questions_QD, strict=True):
         found = rank(store, index, vector_D, case.question)
-        ways = {**found, "fused": fuse_rankings(found, CANDIDATES)}
+        ways = {way: found[way] for way in ("words", "vectors")}
+        ways["fused"] = fuse_rankings(found, CANDIDATES)
         if short_index is not None:
             nearest = short_index.search(first_dims(vector_D[None], dims)[0], CANDIDATES)
             ways[f"vectors-{dims}"] = nearest

@@ -1,4 +1,4 @@
-"""Question to passages: by words, by vectors, fused."""
+"""Question to passages: by words, by vectors, fused; the best weighed by their whole pages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from ragformer.retrieve.embed import Encoder, Vectors
 from ragformer.retrieve.fuse import Ranking, best, weighted_sum
+from ragformer.retrieve.page_words import page_shares
 from ragformer.retrieve.words import search_words
 from ragformer.store.store import Ids, Store
 from ragformer.store.vectors import VectorIndex
@@ -16,6 +17,14 @@ CANDIDATES = 100
 """How many of each ranking are fused: a passage below that in both is never wanted."""
 WORDS_WEIGHT = 0.8
 """Of the words' score in the fused one, the vectors' being the rest."""
+PAGED = 20
+"""So many of the best by words and vectors are weighed by their pages; the others stay behind."""
+PAGES_WEIGHT = 0.5
+"""Of the share of the question that stands on a passage's page, words and vectors together being 1.
+
+By hand: for 132 questions to real PDFs the right page is in the first 1 / 5 / 10 with 0 for 0.538 /
+0.856 / 0.932, with 0.4 for 0.583 / 0.886 / 0.924, with 0.6 for 0.606 / 0.886 / 0.924; with 0.5 the
+right one of 2,067 SQuAD dev paragraphs is first for 0.819 of 1,500 questions, with 0 for 0.800."""
 PREFERENCE = 0.1
 """Added to the fused score (0 to 1) of a chunk that the last turn of a chat has quoted."""
 
@@ -65,19 +74,33 @@ def rank(
     documents: Collection[str] | None = None,
     chunks: Collection[int] | None = None,
 ) -> RankedBy:
-    """The candidates by words and by vectors, each best first. `chunks` goes before `documents`."""
+    """The candidates by words and by vectors, and the best of both by pages, each best first.
+
+    `chunks` goes before `documents`.
+    """
     allowed: Collection[int] | Ids | None = chunks
     if chunks is None and documents is not None:
         allowed = store.chunk_ids(documents)
-    return {
-        "words": search_words(store, question, CANDIDATES, documents, chunks),
-        "vectors": index.search(vector_D, CANDIDATES, allowed),
-    }
+    by_words = search_words(store, question, CANDIDATES, documents, chunks)
+    by_vectors = index.search(vector_D, CANDIDATES, allowed)
+    return add_pages(store, question, {"words": by_words, "vectors": by_vectors})
+
+
+def add_pages(store: Store, question: str, rankings: RankedBy) -> RankedBy:
+    """The rankings by words and vectors, and the best of both fused by what their pages hold."""
+    chunks = [key for key, _ in fuse_rankings(rankings, PAGED)]
+    return {**rankings, "pages": page_shares(store, question, chunks)}
 
 
 def fuse_rankings(
     rankings: RankedBy, k: int, words_weight: float = WORDS_WEIGHT
 ) -> list[tuple[int, float]]:
-    """One ranking of both by a weighted sum of their stretched scores."""
+    """One ranking, scores from 0 to 1: a weighted sum of words' and vectors' stretched scores,
+    to which the share of the question on the page is added where it is known."""
     ordered: list[Ranking] = [rankings["words"], rankings["vectors"]]
-    return weighted_sum(ordered, [words_weight, 1 - words_weight], k)
+    fused = dict(weighted_sum(ordered, [words_weight, 1 - words_weight], 2 * CANDIDATES))
+    shares = dict(rankings.get("pages", ()))
+    scale = 1 + PAGES_WEIGHT
+    return best(
+        {key: (fused[key] + PAGES_WEIGHT * shares.get(key, 0.0)) / scale for key in fused}, k
+    )

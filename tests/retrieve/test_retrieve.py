@@ -84,7 +84,7 @@ def test_the_chosen_files_are_chosen_before_the_search(
 
     assert {p.text for p in found("others")} == set(OTHERS)
     best = found("others")[0]
-    assert (best.text, set(best.found_by)) == (OTHERS[2], {"words", "vectors"})
+    assert (best.text, set(best.found_by)) == (OTHERS[2], {"words", "vectors", "pages"})
     assert {p.document.title for p in found("ferries")} == {"ferries"}
     assert found("ferries", "others") == retrieve(store, index, encoder, QUESTION, 8)
     assert found() == found("nothing") == []
@@ -97,7 +97,7 @@ def test_the_chosen_chunks_are_chosen_before_the_search(
     chosen = [harbour, *ferries]
     found = retrieve(store, index, encoder, QUESTION, 8, chunks=chosen)
     assert {p.chunk_id for p in found} == set(chosen)
-    assert all(set(p.found_by) == {"words", "vectors"} for p in found)
+    assert all(set(p.found_by) == {"words", "vectors", "pages"} for p in found)
     assert retrieve(store, index, encoder, QUESTION, 8, chunks=[]) == []
 
 
