@@ -23,8 +23,9 @@ from ragformer.errors import ConfigError, NotFoundError
 PREFIX = "RAGFORMER_"
 PROJECT_FILE = "ragformer.toml"
 DEFAULT_COLLECTION = "default"
-# Not settings, but ours: full tracebacks from the command line.
-_OTHER_VARIABLES = frozenset({"RAGFORMER_DEBUG"})
+UI_PASSWORD = "RAGFORMER_UI_PASSWORD"
+# Not settings, but ours: full tracebacks from the command line, and what opens the page.
+_OTHER_VARIABLES = frozenset({"RAGFORMER_DEBUG", UI_PASSWORD})
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -63,6 +64,11 @@ def load_settings(**flags: object) -> Settings:
             values[name] = _parse(name, raw, origin)
             origins[name] = origin
     return Settings(**values, origins=origins)
+
+
+def ui_password() -> str:
+    """What the page asks for before it shows anything; "" where none is set."""
+    return os.environ.get(UI_PASSWORD, "")
 
 
 def user_config_file() -> Path:

@@ -9,117 +9,74 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ragformer.errors import InputError, NotFoundError, PdfError
 from ragformer.pdf.chunk import split_pages
 from ragformer.pdf.language import detect_language
+from ragformer.pdf.ocr import Tesseract, is_due, keep_scans
+from ragformer.pdf.progress import RunPages
 from ragformer.pdf.read import PagesRead, PdfText, follow_pdfs
-from ragformer.retrieve.embed import Encoder, Vectors, passage_text
 from ragformer.store.rows import KnownFile, Stages
 from ragformer.store.store import Store
 from ragformer.types import Chunk, Document, FileOutcome, FileStatus, Progress, Report
+from ragformer.walk import Found, Ignoring, is_gone
 
-READ_VERSION = 1
-CHUNK_VERSION = 2
+if TYPE_CHECKING:
+    from ragformer.retrieve.embed import Encoder, Vectors
+
+READ_VERSION = 2
+CHUNK_VERSION = 3
 EMBED_AT_ONCE = 64  # chunks between two steps of progress: a few batches of the encoder
 _LOOK_AGAIN = -1  # a size and mtime that no file has: the file is tried again at the next run
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """prune: forget files that are gone. reembed, rechunk: make vectors, chunks anew."""
+    """prune: forget files that are gone or ignored. reembed, rechunk: make vectors, chunks anew.
+
+    gone: files to look at as `prune` does, without it. workers: processes that read. tesseract:
+    reads the pages that have no text, those of stored documents too.
+    """
 
     prune: bool = False
     reembed: bool = False
     rechunk: bool = False
-    workers: int = 1
+    workers: int = 0
     passwords: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a walk came to: the files to index, and the places that could not be looked into."""
-
-    roots: tuple[Path, ...]
-    files: tuple[Path, ...]
-    problems: tuple[FileOutcome, ...]
-
-
-def find_files(paths: Iterable[Path]) -> Found:
-    """The given files, and every *.pdf below the given folders that is not hidden.
-
-    Links are followed, a folder is entered once, pipes and sockets are passed over. Raises
-    InputError for a path that is not there or is neither a file nor a folder.
-    """
-    roots = tuple(dict.fromkeys(Path(os.path.abspath(path)) for path in paths))  # noqa: PTH100
-    found: dict[Path, FileOutcome | None] = {}
-    entered: set[tuple[int, int]] = set()
-    for root in roots:
-        if not os.path.lexists(root):
-            raise InputError(f"there is no file or folder {root}; check the path")
-        if root.is_dir():
-            found.update(_walk(root, entered))
-        elif root.is_file():
-            found[root] = None
-        else:
-            raise InputError(f"{root} is neither a file nor a folder; give PDFs or folders")
-    files = tuple(path for path, problem in found.items() if problem is None)
-    return Found(roots, files, tuple(filter(None, found.values())))
-
-
-def _walk(root: Path, entered: set[tuple[int, int]]) -> Iterator[tuple[Path, FileOutcome | None]]:
-    folders: list[Path] = [root]
-    linked: list[Path] = []
-    while folders or linked:
-        # Links come last, so that a file is known by its real folder where both lead to it.
-        folder = folders.pop() if folders else linked.pop()
-        try:
-            stat = folder.stat()
-            entries = sorted(folder.iterdir(), reverse=True)
-        except OSError as error:
-            reason = f"the folder cannot be opened: {error.strerror}"
-            yield folder, FileOutcome(folder, None, "failed", reason)
-            continue
-        if (stat.st_dev, stat.st_ino) in entered:
-            continue
-        entered.add((stat.st_dev, stat.st_ino))
-        for path in (entry for entry in entries if not entry.name.startswith(".")):
-            # os.path says False where Path raises: a name too long, a loop of links.
-            if os.path.isdir(path):  # noqa: PTH112
-                (linked if path.is_symlink() else folders).append(path)
-            elif path.suffix.lower() == ".pdf" and os.path.isfile(path):  # noqa: PTH113
-                yield path, None
+    gone: Sequence[Path] = ()
+    tesseract: Tesseract | None = None
 
 
 def index_files(
-    store: Store, encoder: Encoder, found: Found, options: Options
+    store: Store, encoder_id: str, load: Callable[[], Encoder], found: Found, options: Options
 ) -> Iterator[Progress | Report]:
     """Index what was found; yields a Progress a step and, last, the Report.
 
-    Raises StoreBusyError when another process is indexing, EncoderMismatchError when the stored
-    vectors are another encoder's and `reembed` is off.
+    load: loads the encoder of that id, called when there is something to cut or embed. Raises
+    StoreBusyError when another process is indexing, EncoderMismatchError when the stored vectors
+    are another encoder's and `reembed` is off.
     """
-    run = _Run(store, encoder, len(found.files) + len(found.problems))
+    run = _Run(store, load, len(found.files) + len(found.problems))
     yield run.settle()
     with store.indexing():
         before = store.generation
         if not options.reembed:
-            store.check_encoder(encoder.id)
-        yield from run.refresh(found.roots, options)
+            store.check_encoder(encoder_id)
+        yield from run.refresh(encoder_id, found.roots, options)
         for problem in found.problems:
             yield run.settle(problem)
-        yield from run.look(found.files, bool(options.passwords))
+        yield from run.look(found.files, options)
         yield from run.read(options)
-        if options.prune:
-            yield from run.prune(found.roots)
+        yield from run.forget(found.roots, options)
         if store.generation != before or store.unscrubbed:  # by a run that was cut off
             store.checkpoint()
     yield run.report()
@@ -127,21 +84,25 @@ def index_files(
 
 def embed(encoder: Encoder, title: str, chunks: Sequence[Chunk]) -> Vectors:
     """Row i is the vector of chunks[i], read with its title and headings."""
+    from ragformer.retrieve.embed import passage_text
+
     return encoder.encode([passage_text(title, c.heading_path, c.text) for c in chunks])
 
 
 def reembed(store: Store, encoder: Encoder) -> Iterator[int]:
-    """Embed what this encoder has no vector for, or everything if it lacks none.
+    """Embed the chunks that `chunks_to_embed` names; yields the number of chunks of each step.
 
-    Yields the number of chunks of each step. A vector gives way only to a newer one, and those of
-    other encoders go at the end, so that the collection can be asked meanwhile.
+    A vector gives way only to a newer one, and those of other encoders go at the end, so that the
+    collection can be asked meanwhile.
     """
-    yield from embed_stored(store, encoder, chunks_to_embed(store, encoder))
+    yield from embed_stored(store, encoder, chunks_to_embed(store, encoder.id))
     store.drop_vectors_except(encoder.id)
 
 
 def embed_stored(store: Store, encoder: Encoder, due: Sequence[int]) -> Iterator[int]:
     """Embed the chunks with these ids and yield how many at each step; others' vectors stay."""
+    from ragformer.retrieve.embed import passage_text
+
     for start in range(0, len(due), EMBED_AT_ONCE):
         passages = store.passages([(key, 0.0) for key in due[start : start + EMBED_AT_ONCE]])
         texts = [passage_text(p.document.title, p.heading_path, p.text) for p in passages]
@@ -150,47 +111,31 @@ def embed_stored(store: Store, encoder: Encoder, due: Sequence[int]) -> Iterator
         yield len(ids)
 
 
-def chunks_to_embed(store: Store, encoder: Encoder) -> list[int]:
-    """Ids of the chunks that `reembed` embeds."""
-    return store.chunks_without_vectors(encoder.id) or store.chunk_ids().tolist()
+def chunks_to_embed(store: Store, encoder_id: str) -> list[int]:
+    """Ids of the chunks without a vector of this encoder, or of all if none is without.
 
-
-@dataclass(slots=True)
-class _Pages:
-    """Pages of a run: `read` have come from the readers, `done` are embedded too.
-
-    stored: those of stored documents that are worked on. n_files: how many files are to be read.
+    None, where other encoders' vectors are left beside a whole set: a run that changed encoders
+    was cut off just before its end.
     """
-
-    read: int = 0
-    done: int = 0
-    stored: int = 0
-    n_files: int = 0
-    _in_files: int = 0
-    _opened: dict[Path, PagesRead] = field(default_factory=dict)
-
-    def come_to(self, path: Path, at: PagesRead) -> None:
-        before = self._opened.get(path, PagesRead(0, 0))
-        self._opened[path] = at
-        self.read += at.n - before.n
-        self._in_files += at.n_pages - before.n_pages
-
-    @property
-    def total(self) -> int:
-        """All there are to do; a file not open yet has as many as the others on average."""
-        return self.stored + self._in_files * self.n_files // max(1, len(self._opened))
+    if missing := store.chunks_without_vectors(encoder_id):
+        return missing
+    return [] if store.encoders().keys() - {encoder_id} else store.chunk_ids().tolist()
 
 
 class _Run:
     """One indexing run: what is settled so far, and the steps that settle the rest."""
 
-    def __init__(self, store: Store, encoder: Encoder, n_files: int) -> None:
-        self.store, self.encoder, self.n_files = store, encoder, n_files
+    def __init__(self, store: Store, load: Callable[[], Encoder], n_files: int) -> None:
+        self.store, self.n_files, self._load = store, n_files, load
         self.outcomes: dict[Path, FileOutcome] = {}
-        self.pages, self.pages_read, self.chunks_embedded = _Pages(), 0, 0
+        self.pages, self.pages_read, self.chunks_embedded = RunPages(), 0, 0
         self._n_removed = 0
         self._new: dict[str, list[KnownFile]] = {}  # sha256 -> the files with these bytes
         self._started = time.monotonic()
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        return self._load()
 
     def settle(self, outcome: FileOutcome | None = None) -> Progress:
         if outcome is not None:
@@ -207,9 +152,15 @@ class _Run:
         seconds = time.monotonic() - self._started
         return Report(files, self.pages_read, self.chunks_embedded, seconds)
 
-    def look(self, files: Sequence[Path], retry: bool) -> Iterator[Progress]:
-        """Settle every file that needs no reading and note the others; `retry` failed ones."""
+    def look(self, files: Sequence[Path], options: Options) -> Iterator[Progress]:
+        """Settle every file that needs no reading and note the others, with passwords failed ones.
+
+        With Tesseract also those with pages that it has not looked at yet.
+        """
+        retry = bool(options.passwords)
         outdated = self.store.outdated("read", READ_VERSION)
+        if options.tesseract is not None:
+            outdated |= {held.id for held in self.store.documents() if self._has_scans(held)}
         for path in files:
             known = self.store.known_file(path)
             try:
@@ -226,17 +177,32 @@ class _Run:
             except OSError as error:
                 yield self._not_come_to(path, f"{path.name} cannot be opened: {error.strerror}")
                 continue
-            document = None if key in outdated else self._attached(key, file)
+            held = None if key in outdated else self.store.find(key)
+            moved_from = self._moved_from(held, path) if held else None
+            try:
+                document = self.store.attach_path(key, file, moved_from) if held else None
+            except NotFoundError:  # removed meanwhile
+                document = None
             if document is None:
                 self._new.setdefault(key, []).append(file)
             else:
-                yield self._stored(file, document, known)
+                yield self._stored(file, document, known, moved_from)
 
-    def _attached(self, key: str, file: KnownFile) -> Document | None:
-        """The stored document with these bytes, which the file holds now; None if there is none."""
-        with contextlib.suppress(NotFoundError):
-            return self.store.attach_path(key, file)
-        return None
+    def _has_scans(self, document: Document) -> bool:
+        return any(is_due(self.store.page(document.id, n)) for n in document.unread_pages)
+
+    def _moved_from(self, document: Document, path: Path) -> Path | None:
+        """Where this file was before: a path of its document where nothing is any more.
+
+        Of several, one with the same name, else one in the same folder.
+        """
+        if path in document.paths:
+            return None
+        return min(
+            (other for other in document.paths if is_gone(other)),
+            key=lambda other: (other.name != path.name, other.parent != path.parent, other),
+            default=None,
+        )
 
     def read(self, options: Options) -> Iterator[Progress]:
         """Read and store the noted files; the readers run ahead while we embed.
@@ -247,7 +213,9 @@ class _Run:
             due = {files[0].path: (key, files) for key, files in self._new.items()}
             self._new = {}
             self.pages.n_files += len(due)
-            for path, text in follow_pdfs(list(due), options.workers, options.passwords):
+            for path, text in follow_pdfs(
+                list(due), options.workers, options.passwords, tesseract=options.tesseract
+            ):
                 key, files = due[path]
                 if isinstance(text, PagesRead):
                     self.pages.come_to(path, text)
@@ -267,6 +235,8 @@ class _Run:
 
     def _add(self, key: str, files: list[KnownFile], text: PdfText) -> Iterator[Progress]:
         before = [self.store.known_file(file.path) for file in files]
+        if (held := self.store.find(key)) is not None and held.status_counts.get("ocr"):
+            text = dataclasses.replace(text, pages=keep_scans(text.pages, self.store.pages(key)))
         language = detect_language("\n".join(page.text for page in text.pages))
         paths = tuple(file.path for file in files)
         document = Document(
@@ -297,15 +267,21 @@ class _Run:
         self.pages.done = before + n_pages
         return np.concatenate(vectors_ND)
 
-    def _stored(self, file: KnownFile, document: Document, known: KnownFile | None) -> Progress:
+    def _stored(
+        self,
+        file: KnownFile,
+        document: Document,
+        known: KnownFile | None,
+        moved_from: Path | None = None,
+    ) -> Progress:
         """Settle a file whose document is in the store; `known`: what the path held before."""
-        status: FileStatus = "added"
+        status: FileStatus = "unchanged" if moved_from else "added"
         if known is not None and known.document_id is not None:
             status = "unchanged" if known.document_id == document.id else "replaced"
         key, n_pages, unread = document.id, document.n_pages, document.unread_pages
-        return self.settle(
-            FileOutcome(file.path, key, status, "", n_pages, unread, document.language)
-        )
+        n_ocr = document.status_counts.get("ocr", 0)
+        said = (key, status, "", n_pages, unread, document.language, moved_from, n_ocr)
+        return self.settle(FileOutcome(file.path, *said))
 
     def _refused(self, files: Sequence[KnownFile], reason: str) -> Iterator[Progress]:
         """Settle a file that was read in vain, and its copies; what they held before goes."""
@@ -325,7 +301,9 @@ class _Run:
         self.store.record_failure(dataclasses.replace(file, reason=reason))
         return self.settle(FileOutcome(file.path, None, "failed", reason))
 
-    def refresh(self, roots: Sequence[Path], options: Options) -> Iterator[Progress]:
+    def refresh(
+        self, encoder_id: str, roots: Sequence[Path], options: Options
+    ) -> Iterator[Progress]:
         """Cut and embed anew what is stored, as far as the options or our own versions ask."""
         documents = self.store.documents()
         outdated = self.store.outdated("chunk", CHUNK_VERSION)
@@ -335,12 +313,18 @@ class _Run:
             if document.id in outdated
             or (options.rechunk and (not roots or _is_under(document.paths, roots)))
         ]
-        self.pages.stored = sum(document.n_pages for document in due)
+        n_pages = sum(document.n_pages for document in documents)
+        # A document cut anew has vectors of this encoder only. While the collection is still asked
+        # with another one's, those must first be complete.
+        switching = options.reembed and bool(self.store.chunks_without_vectors(encoder_id, 1))
+        if switching:
+            yield from self._reembed(n_pages)
+        self.pages.stored += sum(document.n_pages for document in due)
         for document in due:
             with contextlib.suppress(NotFoundError):  # removed meanwhile
                 yield from self._rechunk(document)
-        if options.reembed:
-            yield from self._reembed(sum(document.n_pages for document in documents))
+        if options.reembed and not switching:
+            yield from self._reembed(n_pages)
 
     def _rechunk(self, document: Document) -> Iterator[Progress]:
         reader = self.store.stages(document.id).reader
@@ -354,7 +338,7 @@ class _Run:
     def _reembed(self, n_pages: int) -> Iterator[Progress]:
         """Embed the whole collection anew; its pages count as done as its chunks are."""
         before, n_done = self.pages.done, 0
-        n_chunks = len(chunks_to_embed(self.store, self.encoder))
+        n_chunks = len(chunks_to_embed(self.store, self.encoder.id))
         self.pages.stored += n_pages
         for n in reembed(self.store, self.encoder):
             n_done += n
@@ -362,14 +346,22 @@ class _Run:
             self.pages.done = before + n_pages * n_done // n_chunks
             yield self.settle()
 
-    def prune(self, roots: Sequence[Path]) -> Iterator[Progress]:
-        """Forget the files under the roots that are no longer there."""
+    def forget(self, roots: Sequence[Path], options: Options) -> Iterator[Progress]:
+        """Forget the files that are no longer there, or ignored by now: of `options.gone`, or with
+        `prune` of all under the roots."""
+        if not (options.prune or options.gone):
+            return
         held = {path: d.id for d in self.store.documents() for path in d.paths}
         failed = dict.fromkeys((outcome.path for outcome in self.store.failures()), None)
+        ignoring = Ignoring()
         for path, key in sorted((held | failed).items()):
-            if _is_under([path], roots) and not os.path.exists(path):  # noqa: PTH110
-                self.store.remove_path(path)
-                yield self.settle(FileOutcome(path, key, "removed"))
+            if (options.prune and _is_under([path], roots)) or path in options.gone:
+                lost = is_gone(path)
+                with contextlib.suppress(InputError):  # a bad .ragformerignore: the walk named it
+                    lost = lost or ignoring.lost(path, roots)
+                if lost:
+                    self.store.remove_path(path)
+                    yield self.settle(FileOutcome(path, key, "removed"))
 
 
 def _is_under(paths: Iterable[Path], roots: Sequence[Path]) -> bool:

@@ -12,18 +12,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ragformer.config import DEFAULT_COLLECTION, Settings, load_settings
-from ragformer.errors import EncoderMismatchError, InputError, NotFoundError, StoreError
+from ragformer.config import DEFAULT_COLLECTION, Settings, load_settings, model_folder
+from ragformer.errors import EncoderMismatchError, InputError, NotFoundError
+from ragformer.nn.identity import weights_id
 from ragformer.store.chats import Chats
 from ragformer.store.files import DATABASE
+from ragformer.store.listing import CollectionInfo, list_collections
+from ragformer.store.lookup import the_document
 from ragformer.store.migrations import migrate
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
@@ -32,27 +32,17 @@ from ragformer.text.normalize import check_question
 from ragformer.types import Answer, Document, Passage, Progress, Report
 
 if TYPE_CHECKING:
+    from ragformer.answer.confidence import Confidence, FileVersion
     from ragformer.answer.reader import Reader
     from ragformer.answer.summarize import Summary
+    from ragformer.indexing import Options
     from ragformer.retrieve.embed import Encoder
     from ragformer.retrieve.question import Asked
+    from ragformer.walk import Found
 
 MAX_PASSAGES = 100
 _USUAL_WORKERS = 4
 OWN_ENCODERS = "encoders"  # in a collection's folder: encoders it was taught, each by its id
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
-    """A collection by its counts; `fault` says why they are missing when it cannot be opened."""
-
-    name: str
-    folder: Path
-    documents: int = 0
-    failed: int = 0
-    pages: int = 0
-    chunks: int = 0
-    fault: str = ""
 
 
 def open_library(collection: str | None = None, home: Path | str | None = None) -> Library:
@@ -65,22 +55,11 @@ def open_library(collection: str | None = None, home: Path | str | None = None) 
 
 def collections(home: Path | str | None = None) -> list[CollectionInfo]:
     """Every collection below `home`, by name."""
-    folder = _collections_folder(load_settings(home=home))
-    return [_describe(file.parent) for file in sorted(folder.glob(f"*/{DATABASE}"))]
+    return list_collections(_collections_folder(load_settings(home=home)))
 
 
 def _collections_folder(settings: Settings) -> Path:
     return settings.home / "collections"
-
-
-def _describe(folder: Path) -> CollectionInfo:
-    count = "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM failures)"
-    count += ", (SELECT count(*) FROM pages), (SELECT count(*) FROM chunks)"
-    try:
-        with Store.open(folder) as store:
-            return CollectionInfo(folder.name, folder, *store.query(count)[0])
-    except StoreError as error:
-        return CollectionInfo(folder.name, folder, fault=str(error))
 
 
 class Library:
@@ -94,6 +73,7 @@ class Library:
         self._store: Store | None = None
         self._vectors: tuple[int, VectorIndex] | None = None
         self._encoder: tuple[Path | None, Encoder] | None = None
+        self._reader: tuple[Reader, Confidence | None, FileVersion | None] | None = None
 
     def close(self) -> None:
         if self._store is not None:
@@ -118,6 +98,14 @@ class Library:
         return self._encoder[1]
 
     @property
+    def encoder_id(self) -> str:
+        """The id of `encoder`, told from its files where it is not loaded."""
+        folder = self.own_encoder
+        if self._encoder is not None and self._encoder[0] == folder:
+            return self._encoder[1].id
+        return weights_id(model_folder("encoder", folder))
+
+    @property
     def own_encoder(self) -> Path | None:
         """The folder of the encoder this collection was taught by `adapt`, where that is in use."""
         if self.settings.encoder is not None or not self.exists or not self.store.own_encoder:
@@ -130,15 +118,24 @@ class Library:
             )
         return folder
 
-    @cached_property
+    @property
     def reader(self) -> Reader:
-        """The decoder, with the confidence that `calibrate` fitted to this collection, if any."""
-        from ragformer.answer.confidence import own_confidence
+        """The decoder, with the confidence that `calibrate` last fitted to this collection, if any.
+
+        That is read again where it has changed, by this process or another.
+        """
+        from ragformer.answer.confidence import own_confidence, own_version
         from ragformer.answer.reader import load_decoder
 
-        self._set_threads()
-        reader = load_decoder()
-        reader.confidence = own_confidence(self.folder, reader.id) or reader.confidence
+        if self._reader is None:
+            self._set_threads()
+            reader = load_decoder()
+            self._reader = reader, reader.confidence, None
+        reader, in_the_box, read = self._reader
+        now = own_version(self.folder)  # before reading: what is written meanwhile is read next
+        if now != read:
+            reader.confidence = own_confidence(self.folder, reader.id) or in_the_box
+            self._reader = reader, in_the_box, now
         return reader
 
     def _set_threads(self) -> None:
@@ -181,15 +178,19 @@ class Library:
         rechunk: bool = False,
         workers: int | None = None,
         passwords: Sequence[str] = (),
+        ocr: str | None = None,
     ) -> Iterator[Progress | Report]:
         """Bring the collection in line with files and folders; the last item is the Report.
 
         prune: forget files below `paths` that are gone. reembed, rechunk: make all vectors, or
         the chunks of what is below `paths`, anew; they need no paths. workers: reading processes.
-        passwords: tried on encrypted files. One file that fails is reported and stops nothing.
-        Raises InputError if a path is missing or no PDF is there, StoreError and its kin.
+        passwords: tried on encrypted files. ocr: languages ("deu+eng") in which Tesseract reads
+        pages without text. One file that fails is reported and stops nothing. Raises InputError if
+        a path is missing or no PDF is there, NotFoundError without Tesseract, StoreError and kin.
         """
-        from ragformer.indexing import Options, find_files, index_files
+        from ragformer.indexing import Options
+        from ragformer.pdf.ocr import find_tesseract
+        from ragformer.walk import find_files
 
         found = find_files(Path(path) for path in paths)
         if not found.roots and not (reembed or rechunk):
@@ -197,13 +198,24 @@ class Library:
         if found.roots and not (found.files or found.problems or prune):
             places = ", ".join(map(str, found.roots))
             raise InputError(f"there is no PDF in {places}; give a folder that holds some")
-        workers = workers or self.settings.workers or min(_USUAL_WORKERS, os.cpu_count() or 1)
-        options = Options(prune, reembed, rechunk, workers, passwords)
+        tesseract = None if ocr is None else find_tesseract(ocr)
+        options = Options(prune, reembed, rechunk, workers or 0, passwords, (), tesseract)
+        return self.index_found(found, options)
+
+    def index_found(self, found: Found, options: Options) -> Iterator[Progress | Report]:
+        """`index` for what a walk found. The encoder loads when there is something to embed."""
+        from ragformer.indexing import index_files
+
+        if not options.workers:
+            usual = self.settings.workers or min(_USUAL_WORKERS, os.cpu_count() or 1)
+            options = dataclasses.replace(options, workers=usual)
         self.close()
         with contextlib.suppress(OSError):  # Store.open says in full what cannot be made
             self.settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store = Store.open(self.folder, create=True)
-        return self._forgetting(index_files(self._store, self.encoder, found, options))
+        return self._forgetting(
+            index_files(self._store, self.encoder_id, lambda: self.encoder, found, options)
+        )
 
     def _forgetting(self, steps: Iterator[Progress | Report]) -> Iterator[Progress | Report]:
         """The same steps; chats drawn from a document that is gone go with it."""
@@ -335,11 +347,10 @@ class Library:
             return []
         named = {document.id: document for document in scope}
         only = None if within is None else named
-        store, encoder = self.store, self.encoder
-        index = self._vector_index(store, encoder.id)
+        encoder, index = self._encoder_and_vectors()
         n = max(k, RERANKED)
         passages = retrieve(
-            store, index, encoder, asked.text, n, only, asked.chunks, asked.preferred
+            self.store, index, encoder, asked.text, n, only, asked.chunks, asked.preferred
         )
         here = [
             dataclasses.replace(passage, document=named[passage.document.id])
@@ -347,6 +358,13 @@ class Library:
             if passage.document.id in named
         ]
         return rerank(self.reader, asked.text, here)[:k] if here else []
+
+    def _encoder_and_vectors(self) -> tuple[Encoder, VectorIndex]:
+        """The encoder and its vectors: those from before or those from after, if it is switched."""
+        try:
+            return (encoder := self.encoder), self._vector_index(self.store, encoder.id)
+        except EncoderMismatchError:  # `adapt` may have switched between the two: look once more
+            return (encoder := self.encoder), self._vector_index(self.store, encoder.id)
 
     def _vector_index(self, store: Store, encoder_id: str) -> VectorIndex:
         """Every vector of this encoder, built again when the collection has changed."""
@@ -370,23 +388,7 @@ class Library:
 
         Raises NotFoundError if there is none, InputError naming them if there are several.
         """
-        here = os.path.abspath(name)  # noqa: PTH100 (keeps links)
-        by_id = re.fullmatch(r"[0-9a-f]{4,64}", name) is not None
-        documents = self.store.documents()
-        exact = [d for d in documents if Path(here) in d.paths]
-        found = exact or self.store.documents([name])
-        if not found and by_id:
-            found = [d for d in documents if d.id.startswith(name)]
-        if not found:
-            raise NotFoundError(
-                f"there is no document {name} in collection {self.name}; "
-                "`ragformer list` shows what is there"
-            )
-        if len(found) > 1:
-            names = ", ".join(f"{d.path} ({d.id[:12]})" for d in found[:5])
-            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-            raise InputError(f"{name} may mean {len(found)} documents: {names}{more}; name one")
-        return found[0]
+        return the_document(self.store, name, self.name)
 
 
 def _empty_store(folder: Path) -> Store:

@@ -36,7 +36,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One physical page as read. `reason` says why when `status` is "failed"."""
+    """One physical page as read. `reason` says why it has no text, where that is known."""
 
     number: int
     label: str
@@ -173,7 +173,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What indexing did with one path; `unread_pages` have no text we could get."""
+    """What indexing did with one path; `unread_pages` have no text we could get.
+
+    moved_from: where these bytes were before, when nothing is there any more. ocr_pages: how many
+    were read by OCR.
+    """
 
     path: Path
     document_id: str | None
@@ -182,6 +186,8 @@ class FileOutcome:
     pages: int = 0
     unread_pages: tuple[int, ...] = ()
     language: str = ""
+    moved_from: Path | None = None
+    ocr_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

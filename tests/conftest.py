@@ -43,6 +43,7 @@ settings.register_profile(
 settings.register_profile(
     "soak", settings.get_profile("gate"), derandomize=False, max_examples=5000
 )
+settings.register_profile("fuzz", settings.get_profile("soak"), max_examples=10_000)
 settings.load_profile("gate")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,37 @@ def test_a_collection_can_be_searched_while_it_is_embedded_anew(
     assert steps > len(ids)
     after_ND = library.store.vectors(library.encoder.id)[1]
     assert abs(after_ND - before_ND).max() < 0.05  # made anew, in other batches
+
+
+def test_eight_readers_search_while_a_file_is_edited_again_and_again(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    path, done = write_pdf("a.pdf", CATS), threading.Event()
+    index(library, path)
+    assert library.reader is not None  # loaded now
+    encoder, reader = library._encoder, library._reader
+    editions = [f"{CATS} Edition {n}." for n in range(5)]
+    found: list[set[str]] = [set() for _ in range(8)]
+
+    def search(said: set[str]) -> None:  # pytest turns what a thread raises into a failure
+        with open_library() as own:
+            own._encoder, own._reader = encoder, reader  # the models can be shared
+            while not done.is_set() or not said:
+                said |= {" ".join(passage.text.split()) for passage in own.search("cat river")}
+
+    threads = [threading.Thread(target=search, args=(said,)) for said in found]
+    for thread in threads:
+        thread.start()
+    try:
+        for edition in editions:
+            write_pdf("a.pdf", edition)
+            assert statuses(index(library, path)) == {"a.pdf": "replaced"}
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(timeout=120)
+    assert all(said <= {CATS, *editions} for said in found)
+    assert library.store.check() == []
 
 
 def other_models(models: Path, folder: Path) -> Path:

@@ -1,10 +1,10 @@
-"""Which files a walk finds, and what indexing does with each."""
+"""What indexing does with each file that a walk found."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,61 +13,9 @@ import pytest
 from small_documents import BEES, CATS, TAX, Index, WritePdf, snapshot, statuses
 
 from ragformer import indexing
-from ragformer.errors import (
-    InputError,
-)
-from ragformer.indexing import find_files
 from ragformer.library import Library
 from ragformer.store.rows import KnownFile
 from ragformer.store.store import Store
-
-
-def test_a_walk_finds_each_pdf_once_and_survives_what_lies_about(
-    write_pdf: WritePdf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = {write_pdf("a.PDF", CATS), write_pdf("sub/deep/b.pdf", CATS)}
-    docs = tmp_path / "docs"
-    write_pdf(".hidden/c.pdf", CATS)
-    (docs / ".d.pdf").write_bytes(b"hidden")
-    (docs / "notes.txt").write_text("no")
-    (docs / "folder.pdf").mkdir()
-    os.mkfifo(docs / "pipe.pdf")
-    (docs / "sub" / "loop").symlink_to(docs)
-    (docs / "again").symlink_to(docs / "sub")
-    (docs / "nowhere.pdf").symlink_to(tmp_path / "missing")
-    linked = docs / "linked.pdf"
-    linked.symlink_to(docs / "a.PDF")
-    with socket.socket(socket.AF_UNIX) as server:
-        monkeypatch.chdir(docs)
-        server.bind("socket.pdf")
-        found = find_files([docs, docs / "sub", docs / "a.PDF"])
-        assert set(found.files) == wanted | {linked}
-        assert found.problems == ()
-        with pytest.raises(InputError, match="neither a file nor a folder"):
-            find_files([docs / "pipe.pdf"])
-    with pytest.raises(InputError, match="there is no file or folder"):
-        find_files([tmp_path / "missing"])
-
-
-def test_a_folder_that_cannot_be_opened_is_accounted_for(
-    write_pdf: WritePdf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_pdf("fine/a.pdf", CATS)
-    closed = tmp_path / "docs" / "closed"
-    closed.mkdir()
-    listed = Path.iterdir
-
-    def iterdir(folder: Path) -> object:
-        if folder == closed:  # as for a user without the right to read it; root has every right
-            raise PermissionError(13, "Permission denied")
-        return listed(folder)
-
-    monkeypatch.setattr(Path, "iterdir", iterdir)
-    found = find_files([tmp_path / "docs"])
-    assert found.files == (path,)
-    (problem,) = found.problems
-    assert (problem.path, problem.status) == (closed, "failed")
-    assert problem.reason == "the folder cannot be opened: Permission denied"
 
 
 def test_a_second_run_reads_and_embeds_nothing(
@@ -247,6 +195,90 @@ def test_a_password_opens_what_failed_without(
     assert "does not open" in index(library, path, passwords=["lion"]).files[0].reason
     assert statuses(index(library, path, passwords=["lion", "tiger"])) == {"secret.pdf": "added"}
     assert statuses(index(library, path)) == {"secret.pdf": "unchanged"}
+
+
+@pytest.mark.parametrize("to", ["docs/b.pdf", "docs/sub/a.pdf", "elsewhere/c.pdf"])
+def test_a_moved_or_renamed_file_is_known_again(
+    library: Library, write_pdf: WritePdf, tmp_path: Path, index: Index, to: str
+) -> None:
+    old = write_pdf("a.pdf", CATS)
+    other = write_pdf("other.pdf", TAX)
+    index(library, old, other)
+    before = library.store.find(library.document("a.pdf").id)
+    assert before is not None
+    new = tmp_path / to
+    new.parent.mkdir(exist_ok=True)
+    old.rename(new)
+    report = index(library, new.parent)
+    moved = {outcome.path: outcome for outcome in report.files}[new]
+    assert (moved.status, moved.moved_from) == ("unchanged", old)
+    assert (report.pages_read, report.chunks_embedded) == (0, 0)
+    after = library.document(str(new))
+    assert after == dataclasses.replace(before, paths=(new,))
+    assert library.store.known_file(old) is None
+    again = index(library, new.parent, prune=True)
+    assert {outcome.moved_from for outcome in again.files} == {None}
+    assert set(statuses(again).values()) == {"unchanged"}
+
+
+def test_moving_one_of_two_copies_leaves_the_other_where_it_is(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    one = write_pdf("one.pdf", CATS)
+    two, three = one.with_name("two.pdf"), one.with_name("sub") / "two.pdf"
+    shutil.copy(one, two)
+    index(library, one.parent)
+    three.parent.mkdir()
+    two.rename(three)
+    report = index(library, one.parent)
+    assert {o.path: o.moved_from for o in report.files} == {one: None, three: two}
+    (document,) = library.store.documents()
+    assert document.paths == (one, three)
+
+
+def test_a_file_moved_over_another_replaces_it(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    cats, tax = write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX)
+    index(library, cats.parent)
+    cats.rename(tax)
+    (outcome,) = index(library, cats.parent).files
+    assert (outcome.path, outcome.status, outcome.moved_from) == (tax, "replaced", cats)
+    (document,) = library.store.documents()
+    assert document.paths == (tax,)
+    assert library.store.check() == []
+
+
+def test_prune_forgets_what_is_ignored_by_now_and_nothing_it_could_not_look_at(
+    library: Library,
+    write_pdf: WritePdf,
+    monkeypatch: pytest.MonkeyPatch,
+    index: Index,
+) -> None:
+    kept, draft = write_pdf("kept.pdf", CATS), write_pdf("drafts/a.pdf", TAX)
+    locked = write_pdf("locked/b.pdf", BEES)
+    docs = kept.parent
+    index(library, docs)
+    (docs / ".ragformerignore").write_text("drafts/\n")
+    stat = Path.stat
+
+    def refused(path: Path, **how: Any) -> Any:
+        follows = how.get("follow_symlinks", True)
+        if follows and path.is_relative_to(locked.parent):  # as for one who may not enter it
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refused)
+        report = index(library, docs, prune=True)
+    assert statuses(report) == {"a.pdf": "removed", "kept.pdf": "unchanged", "locked": "failed"}
+    assert [d.path for d in library.store.documents()] == [kept, locked]
+    (docs / ".ragformerignore").write_bytes(b"!\n")  # no pattern
+    report = index(library, docs, prune=True)
+    assert statuses(report) == {"docs": "failed"}
+    assert f"{docs / '.ragformerignore'} has a line that is no pattern" in report.files[0].reason
+    assert [d.path for d in library.store.documents()] == [kept, locked]
+    assert index(library, draft).files[0].status == "added"  # a file that is named is meant
 
 
 def test_prune_forgets_what_is_gone_below_the_paths_only(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -10,11 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_documents import BEES, CATS, TAX, Index, WritePdf
 
+from ragformer.answer.confidence import FEATURES, OWN_CONFIDENCE, Confidence
 from ragformer.errors import (
+    EncoderMismatchError,
     InputError,
     NotFoundError,
+    WeightsError,
 )
 from ragformer.library import Library, collections, open_library
+from ragformer.retrieve.embed import Encoder
 from ragformer.text.normalize import MAX_QUESTION, check_question
 
 
@@ -82,6 +88,50 @@ def test_the_vector_index_follows_the_collection(
     with open_library() as other:
         index(other, write_pdf("b.pdf", BEES))
     assert len(library.search("cat")) == 2
+
+
+def test_an_encoder_switched_under_a_question_is_loaded_anew(
+    library: Library, write_pdf: WritePdf, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(library, write_pdf("a.pdf", CATS))
+    wanted = [passage.chunk_id for passage in library.search("cats")]
+    new = library.encoder
+    old = copy.copy(new)
+    old.id = "0" * 12
+
+    def seen(_: Library) -> Encoder:
+        """The one from before the switch, then the one from after."""
+        return loaded.pop(0) if len(loaded) > 1 else loaded[0]
+
+    monkeypatch.setattr(Library, "encoder", property(seen))
+    with open_library() as other:
+        loaded = [old, new]
+        assert [passage.chunk_id for passage in other.search("cats")] == wanted
+    with open_library() as other:
+        loaded = [old]  # no switch: it is just the wrong one
+        with pytest.raises(EncoderMismatchError, match="not 000000000000"):
+            other.search("cats")
+
+
+def test_the_confidence_in_use_is_the_one_calibrated_last(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    index(library, write_pdf("a.pdf", CATS))
+    reader, in_the_box = library.reader, library.reader.confidence
+    path = library.folder / OWN_CONFIDENCE
+    for threshold in (0.9, 0.1):
+        fitted = Confidence(0.0, (0.0,) * len(FEATURES), threshold)
+        aside = path.with_suffix(".aside")  # as `calibrate` does: another file of that name
+        aside.write_text(json.dumps(json.loads(fitted.to_json()) | {"decoder": reader.id}))
+        aside.replace(path)
+        assert library.ask("What do cats do?").abstained == (threshold == 0.9)
+        assert library.reader is reader
+        assert reader.confidence == fitted
+    path.write_text("{}")
+    with pytest.raises(WeightsError, match="calibrate"):
+        library.ask("What do cats do?")
+    path.unlink()
+    assert library.reader.confidence == in_the_box
 
 
 def test_a_document_is_named_by_path_name_or_id(

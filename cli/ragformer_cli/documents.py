@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ragformer_cli.terminal import (
     follow,
     json_option,
     one_line,
+    read_password,
     safe,
     say,
     say_json,
@@ -24,7 +25,8 @@ from ragformer_cli.terminal import (
 
 if TYPE_CHECKING:
     from ragformer.library import Library
-    from ragformer.types import Document, Page, Report
+    from ragformer.types import Document, FileOutcome, Page, Progress, Report
+
 
 LISTED_PAGES = 12  # numbers of unread pages spelled out in a human report
 LISTED_FILES = 5  # names of files in another language than English
@@ -32,9 +34,13 @@ LISTED_FILES = 5  # names of files in another language than English
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH...")
-@click.option("--prune", is_flag=True, help="Forget files below PATH that are gone.")
+@click.option("--prune", is_flag=True, help="Forget files below PATH that are gone or ignored.")
 @click.option("--reembed", is_flag=True, help="Make all vectors anew, with the encoder there is.")
 @click.option("--rechunk", is_flag=True, help="Cut the stored pages into passages anew.")
+@click.option("--watch", "follows", is_flag=True, help="Then follow every change; Ctrl-C stops.")
+@click.option("--ocr", is_flag=True, help="Read pages without text with Tesseract.")
+@click.option("--ocr-language", default="eng", show_default=True, metavar="LANG[+LANG]")
+@click.option("--progress", is_flag=True, help="Print its steps as JSON lines on stderr.")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Reading processes.")
 @click.option("--password", metavar="TEXT", help="Opens encrypted files; - asks, or reads stdin.")
 @collection_option
@@ -44,6 +50,10 @@ def index(
     prune: bool,
     reembed: bool,
     rechunk: bool,
+    follows: bool,
+    ocr: bool,
+    ocr_language: str,
+    progress: bool,
     workers: int | None,
     password: str | None,
     collection: str | None,
@@ -51,23 +61,49 @@ def index(
 ) -> None:
     """Read PDFs, or folders of them, into a collection.
 
-    What was indexed before costs nothing; a changed file replaces what it held. One bad file is
-    reported and stops nothing. Stop it at any time: what is done stays.
+    What was indexed before costs nothing; a changed file replaces what it held, a moved one keeps
+    it. One bad file is reported and stops nothing. Stop it at any time: what is done stays. Hidden
+    files are passed over, and what a .ragformerignore (as .gitignore) names.
 
     \b
     Examples:
       ragformer index ~/papers
       ragformer index ~/papers --prune
+      ragformer index ~/papers --watch
+      ragformer index scans --ocr --ocr-language deu+eng
       ragformer index secret.pdf --password -
     """
     from ragformer.library import open_library
 
     if not paths and not (reembed or rechunk):
         raise click.UsageError("Missing argument 'PATH...'.")
-    passwords = [] if password is None else [_password(password)]
+    if follows and (reembed or rechunk):
+        raise click.UsageError("--watch goes with neither --reembed nor --rechunk; run those first")
+    passwords = [] if password is None else [read_password(password)]
+    langs = ocr_language if ocr else None
     with open_library(collection) as library:
-        flags = {"prune": prune, "reembed": reembed, "rechunk": rechunk}
-        report = follow(library.index(paths, **flags, workers=workers, passwords=passwords))
+        if follows:
+            from ragformer.watch import watch
+
+            steps = watch(
+                library, paths, prune=prune, workers=workers or 0, passwords=passwords, ocr=langs
+            )
+            _follow_folders(steps, as_json, progress)
+            return
+        steps = library.index(
+            paths,
+            prune=prune,
+            reembed=reembed,
+            rechunk=rechunk,
+            workers=workers,
+            passwords=passwords,
+            ocr=langs,
+        )
+        report = follow(steps, progress)
+    _tell(report, as_json)
+
+
+def _tell(report: Report, as_json: bool) -> None:
     if as_json:
         say_json(forms.report_form(report))
     else:
@@ -76,31 +112,59 @@ def index(
         warn(line)
 
 
-def _password(given: str) -> str:
-    if given != "-":
-        return given
-    if sys.stdin.isatty():
-        return str(click.prompt("Password", hide_input=True, err=True))
-    return sys.stdin.readline().rstrip("\r\n")
+def _follow_folders(
+    steps: Iterator[Progress | Report | FileOutcome], as_json: bool, progress: bool
+) -> None:
+    """The first run as without --watch, then a line for each change, until Ctrl-C."""
+    from ragformer.types import FileOutcome
+
+    _tell(follow(steps, progress), as_json)
+    warn("watching for changes; Ctrl-C stops")
+    for outcome in steps:
+        assert isinstance(outcome, FileOutcome)
+        if as_json:
+            say_json(forms.outcome_form(outcome))
+        else:
+            say(change_line(outcome))
+
+
+def change_line(outcome: FileOutcome) -> str:
+    """What happened to one file, on one line."""
+    path = short_path(outcome.path)
+    if outcome.moved_from is not None:
+        return f"moved: {short_path(outcome.moved_from)} to {path}"
+    if outcome.status == "failed":
+        return f"failed: {path}: {one_line(outcome.reason)}"
+    if outcome.status == "removed":
+        return f"removed: {path}"
+    unread = f", no text: {_unread(outcome.unread_pages, outcome.pages)}"
+    pages = f"{outcome.pages} page{'s' * (outcome.pages != 1)}"
+    return f"{outcome.status}: {path}: {pages}" + unread * bool(outcome.unread_pages)
 
 
 def summary(report: Report) -> str:
     """One line: how many files of each status, pages read, seconds."""
     counts: dict[str, int] = {}
     for outcome in report.files:
-        counts[outcome.status] = counts.get(outcome.status, 0) + 1
+        status = "moved" if outcome.moved_from else outcome.status
+        counts[status] = counts.get(status, 0) + 1
     parts = [f"{n} {status}" for status, n in sorted(counts.items())]
     pages = f"{report.pages_read:,} page{'s' * (report.pages_read != 1)} read"
     return ", ".join([*parts, pages]) + f" in {report.seconds:.1f} s"
 
 
 def troubles(report: Report) -> list[str]:
-    """A line for each file that failed or has pages without text, and one for other languages."""
+    """A line for each file that failed or has pages without text or read by OCR, and one for other
+    languages."""
     lines = []
     for outcome in report.files:
         if outcome.status == "failed":
             lines.append(f"failed: {short_path(outcome.path)}: {outcome.reason}")
-        elif outcome.unread_pages:
+            continue
+        if outcome.ocr_pages:
+            read = f"{outcome.ocr_pages} of {outcome.pages} pages"
+            lines.append(f"read by OCR: {short_path(outcome.path)}: {read}")
+        if outcome.unread_pages:
             unread = _unread(outcome.unread_pages, outcome.pages)
             lines.append(f"no text: {short_path(outcome.path)}: {unread}")
     foreign = [outcome for outcome in report.files if outcome.language not in ("", "en")]
@@ -151,6 +215,7 @@ def _file_line(row: forms.Form) -> str:
     unread = len(row["unread_pages"])
     parts = [f"{row['pages']} page{'s' * (row['pages'] != 1)}"]
     parts += [f"{unread} without text"] * bool(unread)
+    parts += [f"{row['page_counts']['ocr']} read by OCR"] * bool(row["page_counts"]["ocr"])
     parts += [f"in {row['language']}, search by meaning is weak"] * (
         row["language"] not in ("", "en")
     )
@@ -255,6 +320,7 @@ def summarize(name: str, sentences: int | None, collection: str | None, as_json:
 @click.command()
 @click.argument("name", metavar="DOC")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--chats", is_flag=True, expose_value=False, help="Its chats too, as always.")
 @collection_option
 @click.pass_context
 def rm(context: click.Context, name: str, yes: bool, collection: str | None) -> None:

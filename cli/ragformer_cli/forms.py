@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ragformer.answer.summarize import Summary
     from ragformer.eval.calibrate import Point
-    from ragformer.library import CollectionInfo
+    from ragformer.store.listing import CollectionInfo
     from ragformer.store.store import Store
     from ragformer.train.adapt import Adapted
     from ragformer.train.calibrate import Calibrated
@@ -46,6 +46,8 @@ def outcome_form(outcome: FileOutcome) -> Form:
         "reason": outcome.reason,
         "pages": outcome.pages,
         "unread_pages": list(outcome.unread_pages),
+        "moved_from": None if outcome.moved_from is None else str(outcome.moved_from),
+        "ocr_pages": outcome.ocr_pages,
     }
 
 

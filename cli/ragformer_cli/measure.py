@@ -230,6 +230,7 @@ def bench() -> None:
     \b
     Examples:
       ragformer bench index ~/papers
+      ragformer bench rerun
       ragformer bench read ~/papers
       ragformer bench embed squad-dev.jsonl.xz
       ragformer bench query squad-dev.jsonl.xz
@@ -259,6 +260,17 @@ def bench_read(folder: Path, limit: int | None, repeats: int, as_json: bool) -> 
     from ragformer.bench.read import run
 
     _say_figures(run(folder, limit, repeats), as_json)
+
+
+@bench.command("rerun")
+@click.option("--files", type=click.IntRange(1), default=1000, show_default=True, metavar="N")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@json_option
+def bench_rerun(files: int, repeats: int, as_json: bool) -> None:
+    """Seconds to index a folder again: unchanged, and with one file edited. It makes the files."""
+    from ragformer.bench.rerun import run
+
+    _say_figures(run(files, repeats), as_json)
 
 
 @bench.command("embed")

@@ -7,14 +7,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from ragformer.types import Progress, Report
+    from ragformer.types import FileOutcome, Progress, Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -70,6 +70,15 @@ def say_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def read_password(given: str) -> str:
+    """The password given, or for "-" the one that is typed or stands on stdin."""
+    if given != "-":
+        return given
+    if is_terminal(sys.stdin):
+        return str(click.prompt("Password", hide_input=True, err=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
 def short_path(path: Path) -> str:
     """The path as short as it can be typed here, on one line."""
     with suppress(FileNotFoundError, ValueError):  # the working folder is gone, or elsewhere
@@ -82,16 +91,26 @@ def one_line(text: str) -> str:
     return _LINE_ENDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def follow(steps: Iterator[Progress | Report]) -> Report:
-    """Run an indexing to its end behind a progress bar; returns its Report."""
-    from ragformer.types import Report
+def follow(steps: Iterator[Progress | Report | FileOutcome], as_json: bool = False) -> Report:
+    """Run an indexing up to its Report behind a progress bar; returns that.
 
-    with _bar() as show:
+    as_json: the steps as JSON lines on stderr in place of the bar.
+    """
+    from ragformer.types import Progress, Report
+
+    with nullcontext(_warn_step) if as_json else _bar() as show:
         for step in steps:
             if isinstance(step, Report):
                 return step
-            show(step)
+            if isinstance(step, Progress):
+                show(step)
     raise AssertionError("the stream ended without a Report")
+
+
+def _warn_step(step: Progress) -> None:
+    """A line of JSON: the step's counts."""
+    names = ("files_done", "files_total", "pages_done", "pages_read", "pages_total")
+    warn(json.dumps({name: getattr(step, name) for name in names}))
 
 
 @contextmanager

@@ -16,13 +16,14 @@ from typing import Any
 
 from ragformer.bench.machine import machine, median_of, synchronize
 from ragformer.errors import InputError, PdfError
-from ragformer.indexing import embed, find_files
+from ragformer.indexing import embed
 from ragformer.library import open_library
 from ragformer.pdf.chunk import split_pages
 from ragformer.pdf.read import read_pdfs
 from ragformer.retrieve.embed import Encoder
 from ragformer.store.store import Store
 from ragformer.types import Document, Report
+from ragformer.walk import find_files
 
 
 def run(folder: Path, limit: int | None = None, repeats: int = 3) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -12,9 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ragformer.errors import WeightsError
+from ragformer.nn.identity import weight_files, weights_id
+
+__all__ = ["fill", "load_weights", "read_tensors", "save_weights", "weight_files", "weights_id"]
 
 MAX_SHARD_BYTES = 47 * 2**20
-_BESIDE = ("config.json", "tokenizer.model", "tokenizer.json")
 
 
 def save_weights(
@@ -75,14 +76,6 @@ def _split(tensors: dict[str, Tensor], shard_bytes: int) -> list[dict[str, Tenso
     return shards
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The shards in `folder`, in order."""
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise WeightsError(f"there are no weights (model*.safetensors) in {folder}")
-    return files
-
-
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Fill `model` from the shards in `folder`; names the tensor that is missing, extra or wrong.
 
@@ -125,15 +118,3 @@ def fill(model: nn.Module, found: dict[str, Tensor], folder: Path) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{name} in {folder} holds values that are not finite")
     model.load_state_dict(found)
-
-
-def weights_id(folder: Path) -> str:
-    """The first 12 hex digits of the sha256 over the shards, config and tokenizer in `folder`.
-
-    The same weights under another config (prefixes, for example) or tokenizer do other work.
-    """
-    beside = [path for name in _BESIDE if (path := folder / name).is_file()]
-    digest = hashlib.sha256()
-    for path in [*weight_files(folder), *beside]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

@@ -32,7 +32,7 @@ class Limits:
     enforced where the system can (Linux), see `memory_is_limited`.
     """
 
-    memory_mb: int = 2048
+    memory_mb: int = 1024
     page_seconds: float = 20.0
     file_seconds: float = 1800.0
     deaths: int = 3

@@ -3,8 +3,9 @@
     pages -> lines -> body lines with their headings -> paragraphs -> pieces -> chunks
 
 Every character of the body that is not blank ends up in exactly one chunk, in order; running
-headers and footers in none. A piece is a paragraph, or a part of one that is too long: cut at
-sentences, else at lines, else at words, else anywhere.
+headers and footers in none; and the row that names a table's columns also in every chunk that
+starts further down the table, so that its cells are found by them. A piece is a paragraph, or a
+part of one that is too long: cut at sentences, else at lines, else at words, else anywhere.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from statistics import median
 from ragformer.pdf.headings import Placed, place_lines
 from ragformer.pdf.lines import Line, page_lines, running_lines
 from ragformer.pdf.read import PdfText
+from ragformer.pdf.tables import Part, headers
 from ragformer.types import Chunk, Page, Span
 
 SMALL = 30  # tokens: a chunk below this joins a neighbour on its page where it fits
@@ -126,6 +128,7 @@ class _Cutter:
         self.pages = pages
         self.count = count
         self.max_tokens = max_tokens
+        self._headers: dict[int, list[tuple[Part, int]]] = {}
 
     def paragraph(self, group: list[Placed]) -> _Paragraph:
         """The pieces of some lines. Lines with a running line between them are kept apart."""
@@ -174,11 +177,23 @@ class _Cutter:
         return found
 
     def fit(self, group: list[_Piece]) -> list[list[_Piece]]:
-        """The group, halved while its text as a whole counts more tokens than it may."""
-        if len(group) == 1 or self.count(self._joined(group)) <= self.max_tokens:
+        """The group with its table's header, halved while it counts more tokens than it may."""
+        headed = [*self._header(group[0]), *group]
+        if self.count(self._joined(headed)) <= self.max_tokens:
+            return [headed]
+        if len(group) == 1:
             return [group]
         middle = len(group) // 2
         return self.fit(group[:middle]) + self.fit(group[middle:])
+
+    def _header(self, first: _Piece) -> list[_Piece]:
+        """The row that names the columns, for pieces that start further down the same table."""
+        if first.page not in self._headers:
+            self._headers[first.page] = headers(self.text(first.page))
+        for (start, end), table_end in self._headers[first.page]:
+            if end <= first.start < table_end:
+                return [_Piece(first.page, start, end, 0, first.path)]
+        return []
 
     def _spans(self, group: list[_Piece]) -> tuple[Span, ...]:
         """Pieces that only blanks keep apart share a span."""

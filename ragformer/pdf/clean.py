@@ -17,15 +17,23 @@ LIGATURES = {
 }  # fmt: skip
 # The look-behind keeps a long run of blanks linear: it is tried once, from its start.
 _LINE_END = r"(?:(?<![ \t\u00a0])[ \t\u00a0]+)?(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])"
+# What any of the kinds begins with; asked first, it lets the search pass over the rest quickly.
+_BEGINS = (
+    r"[ \x00-\x1f\x7f-\xa0\u00ad\u2007\u2028\u2029\u202f"
+    r"\ud800-\udfff\ufb00-\ufb06\ufdd0-\ufdef\ufffe\uffff-]"
+)
 _ODD = re.compile(
+    rf"(?={_BEGINS})(?:"
     rf"(?P<hyphen>[\ufffe\u00ad]{_LINE_END}[ \t\u00a0]*|\ufffe|(?<=[a-z])-{_LINE_END}(?=[a-z]))"
     rf"|(?P<line>{_LINE_END})"
     r"|(?P<space>[\u00a0\u2007\u202f])"
     r"|(?P<ligature>[\ufb00-\ufb06])"
     r"|(?P<pair>[\ud800-\udbff][\udc00-\udfff])"
-    r"|(?P<drop>[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufdd0-\ufdef\uffff\ud800-\udfff]+)"
+    r"|(?P<drop>[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufdd0-\ufdef\uffff\ud800-\udfff]+))"
 )
 _PARTS = re.compile(r"\S+")
+_NO_CHARACTER = re.compile(r"[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]|\(cid:\d+\)")
+JUNK = 0.5  # of the visible characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,13 @@ def clean(raw: str) -> Cleaned:
     pieces.append(raw[done:])
     origin.extend(range(done, len(raw)))
     return Cleaned("".join(pieces), origin, joins)
+
+
+def is_junk(text: str) -> bool:
+    """Whether most of a text is no characters: its font does not say which its shapes are."""
+    visible = sum(map(len, text.split()))
+    found = sum(len(match.group()) for match in _NO_CHARACTER.finditer(text))
+    return found > 0 and found >= JUNK * visible
 
 
 def _replacement(kind: str, raw: str, match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ import struct
 from typing import IO, Any
 
 _SIZES = struct.Struct(">II")
-MAX_FRAME = 1 << 30
+MAX_FRAME = 1 << 27
 
 
 def write_frame(stream: IO[bytes], head: dict[str, Any], body: bytes = b"") -> None:

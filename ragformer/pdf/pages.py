@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 import struct
 import zlib
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ import pypdfium2
 import pypdfium2.raw as pdfium_c
 from pypdf.errors import PyPdfError
 
-from ragformer.pdf.clean import clean
+from ragformer.pdf.clean import Cleaned, clean
+from ragformer.pdf.order import BOX_UNIT, in_reading_order
 
 # What the two libraries raise on files that break the format's rules; the rest is a bug.
 DAMAGE = (
@@ -28,7 +31,7 @@ DAMAGE = (
 )  # fmt: skip
 MAX_OUTLINE = 5000
 MAX_ASPECT = 20  # a page longer than this times its width is not drawn
-BOX_UNIT = 100  # boxes travel as whole hundredths of a point
+MAX_SCAN = 5000  # pixels of a scan's longer side
 
 Outline = list[tuple[int, str, int]]
 
@@ -93,15 +96,35 @@ class PdfiumFile:
         finally:
             page.close()
 
-    def image(self, i: int, width: int) -> bytes:
-        """The page as displayed, about `width` pixels wide, as PNG bytes."""
+    def image(self, i: int, width: int) -> tuple[float, bytes]:
+        """The page as displayed, about `width` pixels wide, as PNG bytes, and how many points a
+        pixel is wide."""
         page = self._pdf[i]
         try:
             wide, high = page.get_size()
             if not 0 < high * width <= MAX_ASPECT * width * wide:
                 raise ValueError(f"a page of {wide:g} x {high:g} points is too long to draw")
             bitmap = page.render(scale=width / wide, rev_byteorder=True, prefer_bgrx=False)
-            return _png(bitmap.width, bitmap.height, bitmap.stride, bytes(bitmap.buffer))
+            png = _png(bitmap.width, bitmap.height, bitmap.stride, bytes(bitmap.buffer))
+            return wide / width, png
+        finally:
+            page.close()
+
+    def scan(self, i: int, dpi: int) -> tuple[float, bytes]:
+        """The page as displayed, in grey as a PGM file, and how many points a pixel is wide."""
+        page = self._pdf[i]
+        try:
+            wide, high = page.get_size()
+            if not 0 < high <= MAX_ASPECT * wide <= MAX_ASPECT**2 * high:
+                raise ValueError(f"a page of {wide:g} x {high:g} points is too long to draw")
+            scale = min(dpi / 72, MAX_SCAN / max(wide, high))
+            bitmap = page.render(scale=scale, grayscale=True)
+            pixels, stride = bytes(bitmap.buffer), bitmap.stride
+            rows = (pixels[at : at + bitmap.width] for at in range(0, len(pixels), stride))
+            return wide / bitmap.width, b"P5 %d %d 255\n" % (
+                bitmap.width,
+                bitmap.height,
+            ) + b"".join(rows)
         finally:
             page.close()
 
@@ -129,14 +152,26 @@ class _Display:
         self.rotation: int = page.get_rotation()
         self.left, self.bottom, self.right, self.top = page.get_bbox()
 
-    def box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+    def boxes(
+        self, x0: list[float], y0: list[float], x1: list[float], y1: list[float]
+    ) -> tuple[list[float], list[float], list[float], list[float]]:
+        """Boxes of page space, side by side, as x0 y0 x1 y1 from the top left as displayed."""
+        left, bottom, right, top = self.left, self.bottom, self.right, self.top
         if self.rotation == 90:
-            return y0 - self.bottom, x0 - self.left, y1 - self.bottom, x1 - self.left
+            return _less(y0, bottom), _less(x0, left), _less(y1, bottom), _less(x1, left)
         if self.rotation == 180:
-            return self.right - x1, y0 - self.bottom, self.right - x0, y1 - self.bottom
+            return _from(right, x1), _less(y0, bottom), _from(right, x0), _less(y1, bottom)
         if self.rotation == 270:
-            return self.top - y1, self.right - x1, self.top - y0, self.right - x0
-        return x0 - self.left, self.top - y1, x1 - self.left, self.top - y0
+            return _from(top, y1), _from(right, x1), _from(top, y0), _from(right, x0)
+        return _less(x0, left), _from(top, y1), _less(x1, left), _from(top, y0)
+
+
+def _less(values: list[float], start: float) -> list[float]:
+    return [value - start for value in values]
+
+
+def _from(end: float, values: list[float]) -> list[float]:
+    return [end - value for value in values]
 
 
 def _is_level(page: Any) -> bool:
@@ -155,7 +190,11 @@ def _read_page(page: Any, display: _Display) -> tuple[str, array[int]]:
     try:
         raw = _raw_text(text_page)
         cleaned = clean(raw)
-        return cleaned.text, _words(text_page.raw, cleaned.parts(), cleaned.origin, display)
+        text, parts = _logical(text_page.raw, cleaned), cleaned.parts()
+        words = _words(text_page.raw, parts, cleaned.origin, display)
+        if len(words) < 6 * len(parts):
+            return text, words  # where some words have no place, none is moved
+        return in_reading_order(text, words)
     finally:
         text_page.close()
 
@@ -175,33 +214,77 @@ def _raw_text(text_page: Any) -> str:
     return "".join(chr(code) if code < 0x110000 else "\ufffd" for code in codes)
 
 
+# The same function with untyped arguments: checking their types takes as long as the call.
+_get_box = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
+    ctypes.cast(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_void_p).value or 0
+)
+_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]{2,}")
+_RECT = 16  # bytes: left, top, right, bottom as float32
+
+
 def _words(
     handle: Any, parts: list[tuple[int, int]], origin: list[int], display: _Display
 ) -> array[int]:
     """Six numbers a word: start, end, then x0 y0 x1 y1 in hundredths of a point.
 
-    The box is that of the first and the last character: asking for all costs five times more.
+    The box is that of the first and the last character: asking for all costs five times more. A
+    word that has none, or one beyond all measure, is left out.
     """
+    rects = (pdfium_c.FS_RECTF * (2 * len(parts)))()
+    at = ctypes.addressof(rects)
+    text_page = ctypes.cast(handle, ctypes.c_void_p)
+    boxed = []
+    for part in parts:
+        if _get_box(text_page, origin[part[0]], at) and _get_box(
+            text_page, origin[part[1] - 1], at + _RECT
+        ):
+            boxed.append(part)
+            at += 2 * _RECT
+    sides = array("f")
+    sides.frombytes(memoryview(rects).cast("B")[: 2 * _RECT * len(boxed)])
+    left, top, right, bottom = (
+        list(map(better, sides[side::8], sides[side + 4 :: 8]))
+        for side, better in enumerate((min, max, max, min))
+    )
+    return _rows(boxed, display.boxes(left, bottom, right, top))
+
+
+def _logical(handle: Any, cleaned: Cleaned) -> str:
+    """The text with right-to-left words as they are read.
+
+    pdfium turns what was drawn from the left round; but it does so too with words that the file
+    gives in reading order (as ActualText), all letters of which have one box.
+    """
+    text = cleaned.text
     first, last = pdfium_c.FS_RECTF(), pdfium_c.FS_RECTF()
-    first_ref, last_ref = ctypes.byref(first), ctypes.byref(last)
-    get_box = pdfium_c.FPDFText_GetLooseCharBox
-    words = array("i")
-    for start, end in parts:
-        if not get_box(handle, origin[start], first_ref):
-            continue
-        if not get_box(handle, origin[end - 1], last_ref):
-            continue
-        box = display.box(
-            min(first.left, last.left),
-            min(first.bottom, last.bottom),
-            max(first.right, last.right),
-            max(first.top, last.top),
-        )
-        try:
-            words.extend((start, end, *[round(side * BOX_UNIT) for side in box]))
-        except (OverflowError, ValueError):
-            del words[len(words) // 6 * 6 :]  # a box beyond all measure: the word goes without
-    return words
+    page = ctypes.cast(handle, ctypes.c_void_p)
+    for match in _RIGHT_TO_LEFT.finditer(text):
+        start, end = match.span()
+        _get_box(page, cleaned.origin[start], ctypes.addressof(first))
+        _get_box(page, cleaned.origin[end - 1], ctypes.addressof(last))
+        if bytes(first) == bytes(last):
+            text = text[:start] + text[start:end][::-1] + text[end:]
+    return text
+
+
+def _rows(parts: list[tuple[int, int]], columns: Sequence[list[float]]) -> array[int]:
+    """Words and their boxes' sides, each side a column, as six numbers a word."""
+    rows = array("i", bytes(24 * len(parts)))
+    try:
+        for i, column in enumerate(columns):
+            rows[i + 2 :: 6] = array("i", [round(side * BOX_UNIT) for side in column])
+    except (OverflowError, ValueError):
+        fit = [
+            all(abs(side) * BOX_UNIT < 2**31 - 1 for side in box)
+            for box in zip(*columns, strict=True)
+        ]
+        kept = [
+            [side for side, fits in zip(column, fit, strict=True) if fits] for column in columns
+        ]
+        return _rows([part for part, fits in zip(parts, fit, strict=True) if fits], kept)
+    rows[0::6] = array("i", [start for start, _ in parts])
+    rows[1::6] = array("i", [end for _, end in parts])
+    return rows
 
 
 class PypdfFile:

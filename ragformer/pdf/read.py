@@ -8,6 +8,7 @@ once more with the gentler reader in a fresh child, then given up as failed, and
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 from ragformer.errors import PasswordError, PdfError
 from ragformer.pdf.child import USUAL_LIMITS, Child, ChildDiedError, Limits
+from ragformer.pdf.ocr import Tesseract, is_due, read_scans
 from ragformer.pdf.outline import choose_title, outline_items, plain_line
 from ragformer.types import OutlineItem, Page, Word
 
@@ -29,7 +31,10 @@ TELL_EVERY = 25  # pages of a file between two PagesRead
 
 @dataclass(frozen=True, slots=True)
 class PdfText:
-    """A file as read. `reader`: "pdfium", "pypdf", or "pdfium+pypdf" where both were needed."""
+    """A file as read. `reader`: "pdfium", "pypdf", or "pdfium+pypdf" where both were needed.
+
+    With "+tesseract" where that was asked for pages that had no text.
+    """
 
     title: str
     pages: tuple[Page, ...]
@@ -76,12 +81,16 @@ def follow_pdfs(
     workers: int,
     passwords: Sequence[str] = (),
     limits: Limits = USUAL_LIMITS,
+    tesseract: Tesseract | None = None,
 ) -> Iterator[tuple[Path, PagesRead | PdfText | PdfError]]:
-    """As `read_pdfs`, with a PagesRead when a file is open and after every TELL_EVERY pages."""
+    """As `read_pdfs`, with a PagesRead when a file is open and after every TELL_EVERY pages.
+
+    tesseract: reads the pages that have no text, `workers` at once.
+    """
     waiting = iter(list(paths))
     running: dict[Future[PdfText | PdfError], Path] = {}
     news: _News = SimpleQueue()
-    with ThreadPoolExecutor(workers) as threads, _Pool(workers, limits) as pool:
+    with ThreadPoolExecutor(workers) as threads, _Pool(workers, limits, tesseract) as pool:
         while True:
             while len(running) < 2 * workers and (path := next(waiting, None)) is not None:
                 future = threads.submit(pool.read, path, passwords, news)
@@ -102,7 +111,9 @@ _News = SimpleQueue[Future[PdfText | PdfError] | tuple[Path, PagesRead]]
 class _Pool:
     """Children that take turns; leaving the `with` kills them, busy or not."""
 
-    def __init__(self, n: int, limits: Limits) -> None:
+    def __init__(self, n: int, limits: Limits, tesseract: Tesseract | None) -> None:
+        self._tesseract = tesseract
+        self._scanning = ThreadPoolExecutor(n)
         self._children = [Child(limits) for _ in range(n)]
         self._idle: SimpleQueue[Child] = SimpleQueue()
         for child in self._children:
@@ -112,6 +123,7 @@ class _Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._scanning.shutdown(cancel_futures=True)
         for child in self._children:
             child.close()
 
@@ -120,13 +132,22 @@ class _Pool:
         try:
             for step in _read(child, path, passwords):
                 if isinstance(step, PdfText):
-                    return step
+                    return self._with_scans(step, child, path, passwords)
                 news.put((path, step))
             raise AssertionError("the stream ended without a PdfText")
         except PdfError as error:
             return error
         finally:
             self._idle.put(child)
+
+    def _with_scans(
+        self, text: PdfText, child: Child, path: Path, passwords: Sequence[str]
+    ) -> PdfText:
+        if self._tesseract is None or not any(map(is_due, text.pages)):
+            return text
+        request: dict[str, object] = {"path": str(path.absolute()), "passwords": list(passwords)}
+        pages = read_scans(text.pages, child, request, self._tesseract, self._scanning)
+        return dataclasses.replace(text, pages=tuple(pages), reader=f"{text.reader}+tesseract")
 
 
 @dataclass(slots=True)

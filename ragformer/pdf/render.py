@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ragformer.errors import PasswordError, PdfError
 from ragformer.pdf.child import USUAL_LIMITS, Child, ChildDiedError, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class PageImage:
+    """A page as the bytes of a PNG; `pixel`: how many points one of its pixels is wide and high."""
+
+    png: bytes
+    pixel: float
 
 
 def render_page(
@@ -14,8 +23,8 @@ def render_page(
     width: int = 1000,
     password: str | None = None,
     limits: Limits = USUAL_LIMITS,
-) -> bytes:
-    """Page `number` (from 1) as displayed, about `width` pixels wide, as the bytes of a PNG.
+) -> PageImage:
+    """Page `number` (from 1) as displayed, about `width` pixels wide.
 
     Raises PasswordError, or PdfError when the file or the page cannot be drawn.
     """
@@ -31,7 +40,7 @@ def render_page(
         except ChildDiedError as death:
             raise PdfError(f"{path.name}: page {number} cannot be drawn: it {death}") from death
     if "png" in head:
-        return image
+        return PageImage(image, head["pixel"])
     if head["error"] == "password":
         raise PasswordError(f"{path.name} is encrypted and needs a (different) password")
     raise PdfError(f"{path.name}: page {number} cannot be drawn ({head['reason']})")

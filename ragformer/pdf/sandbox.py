@@ -9,7 +9,8 @@ parent. The child serves one file after another; the parent replaces it when it 
             -> {"n_pages", "title", "outline", "reader"}, then for each page
                {"page", "label", "text", "status", "reason", "second"} + its words, then {"end"};
                "second" is true where pypdf had to help
-    render: {"path", "passwords", "render", "width", ...} -> {"png": true} + the image
+    render: {"path", "passwords", "render", "width", ...} -> {"png": true, "pixel"} + the image
+            with "dpi" for "width": -> {"pixel": its size in points} + the image in grey, as PGM
             "gentle": pages pdfium must not touch; "pdfium": whether it may touch the file at all
     either: {"error": "password" | "damaged", "reason"}
 """
@@ -25,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ragformer.pdf.clean import is_junk
 from ragformer.pdf.frames import read_frame, write_frame
 from ragformer.pdf.pages import DAMAGE, PdfiumFile, PypdfFile, WrongPasswordError
 
@@ -33,6 +35,9 @@ try:
 except ImportError:  # Windows: the parent watches the time, nothing bounds the memory
     resource = None  # type: ignore[assignment]
 
+_JUNK = "its fonts do not say which characters they show"
+PAGE_CHARS = 2_000_000  # a page of a book has 3,000; more than this would only fill the memory
+FILE_CHARS = 100_000_000
 BLANKS_TO_GIVE_UP = 8  # a scanned book: after so many, pypdf will find no text either
 
 
@@ -85,6 +90,7 @@ class _Reading:
         self.main = open_file(self.path, self.passwords, request["pdfium"])
         self._second: PypdfFile | None = None
         self._blanks = 0
+        self._chars = 0
 
     def close(self) -> None:
         self.main.close()
@@ -114,23 +120,20 @@ class _Reading:
 
     def page(self, number: int) -> tuple[dict[str, Any], bytes]:
         """A page's frame: its text by the main reader, else by the second, else why not."""
-        text, words, reason, second = "", b"", "", False
-        if number in self.gentle:
-            reason = "pdfium broke down on it"
-        else:
-            try:
-                text, numbers = self.main.page(number - 1)
-                words = numbers.tobytes()
-            except DAMAGE as error:
-                reason = _sentence(error)
-        if not text.strip() and self._worth_asking(number, reason):
+        text, words, reason = self._main_text(number)
+        second = False
+        if (not text.strip() or is_junk(text)) and self._worth_asking(number, reason):
             try:
                 text, words, reason = self._second_text(number), b"", ""
                 second = bool(text.strip())
             except DAMAGE as error:
                 reason = reason and f"{reason}; {_sentence(error)}"
             self._blanks = 0 if second else self._blanks + 1
+        if too_much := self._too_much(text):
+            text, words, second, reason = "", b"", False, too_much
         status = "text" if text.strip() else "failed" if reason else "empty"
+        if is_junk(text):
+            text, words, status, reason = "", b"", "empty", _JUNK
         frame = {
             "page": number,
             "label": self.label(number),
@@ -140,6 +143,25 @@ class _Reading:
             "second": second,
         }
         return frame, words
+
+    def _too_much(self, text: str) -> str:
+        """Why this text is more than we take, "" if it is not."""
+        self._chars += len(text)
+        if len(text) > PAGE_CHARS:
+            return f"it has {len(text):,} characters and at most {PAGE_CHARS:,} are taken"
+        if self._chars > FILE_CHARS:
+            return f"the file has more than the {FILE_CHARS:,} characters that are taken"
+        return ""
+
+    def _main_text(self, number: int) -> tuple[str, bytes, str]:
+        """The text and words by the main reader, and why there is none."""
+        if number in self.gentle:
+            return "", b"", "pdfium broke down on it"
+        try:
+            text, words = self.main.page(number - 1)
+        except DAMAGE as error:
+            return "", b"", _sentence(error)
+        return text, words.tobytes(), ""
 
     def _worth_asking(self, number: int, reason: str) -> bool:
         if not isinstance(self.main, PdfiumFile):
@@ -188,8 +210,12 @@ def serve_render(request: dict[str, Any], out: BinaryIO) -> None:
         number = request["render"]
         if not 1 <= number <= opened.n_pages:
             raise ValueError(f"there is no page {number}: the file has {opened.n_pages}")
-        image = opened.image(number - 1, request["width"])
-        write_frame(out, {"png": True}, image)
+        if "dpi" in request:
+            pixel, image = opened.scan(number - 1, request["dpi"])
+            write_frame(out, {"pixel": pixel}, image)
+        else:
+            pixel, image = opened.image(number - 1, request["width"])
+            write_frame(out, {"png": True, "pixel": pixel}, image)
     finally:
         opened.close()
 

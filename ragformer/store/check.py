@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ragformer.errors import StoreError
+from ragformer.store.rows import unpack_headings, unpack_spans, unpack_words
 
 if TYPE_CHECKING:
     from ragformer.store.store import Store
@@ -91,9 +93,30 @@ def _documents(store: Store) -> Iterator[str]:
 
 def _chunks(store: Store) -> Iterator[str]:
     for (document_id,) in store.query("SELECT id FROM documents ORDER BY id"):
-        pages = "SELECT number, text FROM pages WHERE document_id = ?"
-        text_of = dict(store.query(pages, document_id))
-        for chunk in store.chunks(document_id):
-            again = "\n".join(text_of.get(s.page, "")[s.start : s.end] for s in chunk.spans)
-            if again != chunk.text:
-                yield f"chunk {chunk.ordinal} of document {document_id[:12]} does not re-read"
+        for fault in unreadable(store, document_id):
+            yield f"{fault} of document {document_id[:12]}"
+
+
+def unreadable(store: Store, document_id: str) -> Iterator[str]:
+    """What of a document does not re-read: "page 3 has words where it has no text" and its kin."""
+    text_of: dict[int, str] = {}
+    columns = "SELECT number, text, words FROM pages WHERE document_id = ?"
+    for number, text, packed in store.query(columns, document_id):
+        text_of[number] = text
+        try:
+            words = unpack_words(packed)
+        except (ValueError, zlib.error):
+            yield f"the words of page {number} cannot be unpacked"
+        else:
+            if any(not 0 <= word.start < word.end <= len(text) for word in words):
+                yield f"a word of page {number} lies outside the text"
+    columns = "SELECT ordinal, text, spans, heading_path FROM chunks WHERE document_id = ?"
+    for ordinal, text, spans, headings in store.query(columns, document_id):
+        try:
+            unpack_headings(headings)
+            places = unpack_spans(spans)
+        except (ValueError, TypeError):
+            yield f"the place of chunk {ordinal} cannot be unpacked"
+        else:
+            if "\n".join(text_of.get(s.page, "")[s.start : s.end] for s in places) != text:
+                yield f"chunk {ordinal} does not re-read from the pages"

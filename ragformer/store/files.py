@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ragformer.errors import (
@@ -65,8 +65,21 @@ def _make(folder: Path) -> None:
         if not (folder / DATABASE).exists():
             folder.chmod(0o700)
             os.close(os.open(folder / DATABASE, os.O_CREAT | os.O_RDWR, 0o600))
+            _keep_names(folder)
     except OSError as error:
         raise disk_error(folder, error) from error
+
+
+def _keep_names(folder: Path) -> None:
+    """Make the folder's name, and those of the folders it is in, outlast a power cut: SQLite sees
+    to its own files only. Windows neither needs nor allows it."""
+    for place in (folder, *folder.parents) if os.name == "posix" else ():
+        with suppress(OSError):  # a folder above may not be ours to open; then it is not new
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def disk_error(folder: Path, error: OSError) -> StoreError:
@@ -113,6 +126,11 @@ def _open_to_read(database: Path) -> sqlite3.Connection:
             connection = _open(database, "immutable=1")
             unless_opened.callback(connection.close)
             found = version(connection)
+        if found == 0:
+            raise StoreError(
+                f"making the collection in {database.parent} was cut off and cannot go on now; "
+                "see that there is space and that the folder can be written, then index again"
+            )
         if found != len(MIGRATIONS):
             raise StoreError(
                 f"the collection in {database.parent} has format {found}, this ragformer reads "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ragformer.store.check import unreadable
 from ragformer.store.store import Store
 
 
@@ -12,7 +13,7 @@ def repair_words(store: Store) -> None:
 
 
 def broken_documents(store: Store) -> list[str]:
-    """Ids of the documents that are not whole: pages lost, nowhere seen, chunks that differ."""
+    """Ids of the documents that are not whole: pages lost, nowhere seen, text that differs."""
     lost = store.query(
         "SELECT id FROM documents WHERE n_pages <> (SELECT count(*) FROM pages"
         " WHERE document_id = documents.id)"
@@ -20,9 +21,6 @@ def broken_documents(store: Store) -> list[str]:
     )
     broken = {row[0] for row in lost}
     for (key,) in store.query("SELECT id FROM documents ORDER BY id"):
-        text_of = dict(store.query("SELECT number, text FROM pages WHERE document_id = ?", key))
-        for chunk in store.chunks(key):
-            again = "\n".join(text_of.get(s.page, "")[s.start : s.end] for s in chunk.spans)
-            if again != chunk.text:
-                broken.add(key)
+        if any(unreadable(store, key)):
+            broken.add(key)
     return sorted(broken)

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from ragformer.errors import EncoderMismatchError, NotFoundError, StoreError, StoreReadOnlyError
+from ragformer.errors import EncoderMismatchError, NotFoundError, StoreReadOnlyError
 from ragformer.store import write
 from ragformer.store.check import find_faults
 from ragformer.store.files import connect, plain_errors
 from ragformer.store.lock import indexer_lock
+from ragformer.store.read_vectors import Ids, Vectors, read_vectors
 from ragformer.store.rows import (
     DOCUMENTS,
     KnownFile,
@@ -39,8 +39,7 @@ from ragformer.store.rows import (
 from ragformer.store.within import match_paths, named_first
 from ragformer.types import Chunk, Document, FileOutcome, OutlineItem, Page, Passage
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
+__all__ = ["Ids", "Store", "Vectors"]
 
 _LISTED = "IN (SELECT value FROM json_each(?))"
 
@@ -144,15 +143,15 @@ class Store:
     ) -> Document:
         """Store a document whole, in one transaction.
 
-        One that is there only gains the files, unless another version of reading made it: then its
-        content goes and this takes its place. `vectors_ND`: float32, row i for chunks[i]. `files`:
-        where it was seen; by default `document.paths`, with a size that no file has, so that they
-        are looked at again. A file that held another document holds this one now; a document held
-        nowhere goes.
+        One that is there only gains the files, unless another version of reading made it or other
+        pages of it were read: then its content goes and this takes its place. `vectors_ND`:
+        float32, row i for chunks[i]. `files`: where it was seen; by default `document.paths`, with
+        a size that no file has, so that they are looked at again. A file that held another document
+        holds this one now; a document held nowhere goes.
         """
         stages = stages or Stages()
         with self._writing() as db:
-            if self.find(document.id) is None or self.stages(document.id).read != stages.read:
+            if not write.holds(db, document.id, pages, stages):
                 write.put_document(db, document, stages)
                 write.insert_pages(db, document.id, pages)
                 write.insert_outline(db, document.id, outline)
@@ -201,23 +200,27 @@ class Store:
         )
         return KnownFile(path, *rows[0]) if rows else None
 
-    def attach_path(self, document_id: str, file: KnownFile) -> Document:
+    def attach_path(
+        self, document_id: str, file: KnownFile, moved_from: Path | None = None
+    ) -> Document:
         """Note that the file, as it is now, holds this stored document, and return that.
 
-        Raises NotFoundError if it is not there.
+        moved_from: a path that holds it no more, forgotten in the same transaction. Raises
+        NotFoundError if the document is not there.
         """
         with self._writing() as db:
             self._need(document_id)
             write.attach(db, file, document_id)
+            if moved_from is not None:
+                write.detach(db, moved_from)
             return self._need(document_id)
 
     def remove_path(self, path: Path) -> bool:
         """Forget a file, and its document when this was the last path; False if unknown."""
-        known = self.known_file(path)
-        if known is None:
+        if self.known_file(path) is None:
             return False
         with self._writing() as db:
-            write.detach(db, known)
+            write.detach(db, path)
         return True
 
     def remove_document(self, document_id: str) -> None:
@@ -229,7 +232,7 @@ class Store:
     def record_failure(self, file: KnownFile) -> None:
         """Note that the file could not be read (`file.reason`); what it held before goes."""
         with self._writing() as db:
-            write.detach(db, file)
+            write.detach(db, file.path)
             write.insert_failure(db, file)
 
     def failures(self) -> list[FileOutcome]:
@@ -314,28 +317,8 @@ class Store:
 
     def vectors(self, encoder_id: str) -> tuple[Ids, Vectors]:
         """(ids_N ascending, vectors_ND) of one encoder; D is 0 when there are none."""
-        keys: list[int] = []
-        data = bytearray()
-        lengths: set[int] = set()
         with self._turn, plain_errors(self.folder):
-            select = "SELECT chunk_id, vector FROM vectors WHERE encoder_id = ?"
-            rows = self.connection.execute(select, (encoder_id,))
-            # In blocks: all rows as Python objects at once would hold the vectors twice.
-            while block := rows.fetchmany(1000):
-                keys += [key for key, _ in block]
-                data += b"".join(blob for _, blob in block)
-                lengths.update(len(blob) for _, blob in block)
-        if len(lengths) > 1:
-            raise StoreError(
-                f"the vectors of encoder {encoder_id} differ in length; "
-                "run `ragformer index --reembed`"
-            )
-        ids = np.array(keys, dtype=np.int64)
-        vectors_ND = np.frombuffer(data, dtype="<f4").reshape(len(ids), -1 if keys else 0)
-        if (np.diff(ids) < 0).any():
-            order = np.argsort(ids)
-            ids, vectors_ND = ids[order], vectors_ND[order]
-        return ids, vectors_ND
+            return read_vectors(self.connection, encoder_id)
 
     def encoders(self) -> dict[str, int]:
         """How many vectors each encoder has here."""

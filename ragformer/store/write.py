@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,16 @@ from ragformer.store.rows import (
     storable,
 )
 from ragformer.types import Chunk, Document, OutlineItem, Page
+
+
+def holds(db: sqlite3.Connection, document_id: str, pages: Sequence[Page], stages: Stages) -> bool:
+    """Whether the document is there, read by this version and with the same pages unread."""
+    found = db.execute("SELECT read_version FROM documents WHERE id = ?", (document_id,)).fetchone()
+    known = "SELECT number, status, reason FROM pages WHERE document_id = ? ORDER BY number"
+    rows = db.execute(known, (document_id,)).fetchall()
+    return found == (stages.read,) and rows == [
+        (page.number, page.status, storable(page.reason)) for page in pages
+    ]
 
 
 def put_document(db: sqlite3.Connection, document: Document, stages: Stages) -> None:
@@ -135,7 +146,7 @@ def add_to_generation(db: sqlite3.Connection, changes: int) -> None:
 
 def attach(db: sqlite3.Connection, file: KnownFile, document_id: str) -> None:
     """Let `file` hold this document; what it held or failed with before is forgotten."""
-    before = _held_by(db, file)
+    before = _held_by(db, file.path)
     db.execute("DELETE FROM failures WHERE path = ?", (pack_path(file.path),))
     db.execute(
         "INSERT INTO paths VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -146,11 +157,11 @@ def attach(db: sqlite3.Connection, file: KnownFile, document_id: str) -> None:
         _drop_if_nowhere(db, before)
 
 
-def detach(db: sqlite3.Connection, file: KnownFile) -> None:
+def detach(db: sqlite3.Connection, path: Path) -> None:
     """Forget the file, and its document when no other path holds it."""
-    before = _held_by(db, file)
-    db.execute("DELETE FROM failures WHERE path = ?", (pack_path(file.path),))
-    db.execute("DELETE FROM paths WHERE path = ?", (pack_path(file.path),))
+    before = _held_by(db, path)
+    db.execute("DELETE FROM failures WHERE path = ?", (pack_path(path),))
+    db.execute("DELETE FROM paths WHERE path = ?", (pack_path(path),))
     if before is not None:
         _drop_if_nowhere(db, before)
 
@@ -174,8 +185,8 @@ def scrub(db: sqlite3.Connection) -> None:
         db.execute("UPDATE meta SET value = 0 WHERE key = 'unscrubbed'")
 
 
-def _held_by(db: sqlite3.Connection, file: KnownFile) -> str | None:
-    found = db.execute("SELECT document_id FROM paths WHERE path = ?", (pack_path(file.path),))
+def _held_by(db: sqlite3.Connection, path: Path) -> str | None:
+    found = db.execute("SELECT document_id FROM paths WHERE path = ?", (pack_path(path),))
     row = found.fetchone()
     return None if row is None else str(row[0])
 

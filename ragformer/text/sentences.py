@@ -18,7 +18,7 @@ _STOP = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[A-Z0-9•])|[。
 _BULLET = re.compile(r"\s*(?:[-•*–▪◦‣]\s|\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})[.)]\s)")
 
 _FIELD = re.compile(r"\s*[A-Z][^:.?!]{0,40}:(?:\s|$)")
-_ENTRY = re.compile(r"\s*\d+\s+[A-Z]|.*\.{5,}\s*\d*\s*$")
+_NUMBERED = re.compile(r"\s*\d{1,9}\s+[A-Z]")
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -53,6 +53,7 @@ def _line_cuts(text: str) -> list[int]:
     for line, following in pairwise(lines):
         position += len(line) + 1
         starts_anew = not following.strip() or _BULLET.match(following) or "|" in following
+        starts_anew = starts_anew or "\t" in line or "\t" in following  # cells of a table
         starts_anew = starts_anew or any(is_one(line) and is_one(following) for is_one in _ROWS)
         short = len(line) < 0.6 * full and not following[:1].islower()
         if starts_anew or short or not line.strip():
@@ -67,6 +68,11 @@ def _is_row(line: str) -> bool:
     return n_numbers >= 2 and 3 * n_numbers >= len(words)
 
 
-_ROWS = (_is_row, _FIELD.match, _ENTRY.match)
+def _is_entry(line: str) -> bool:
+    """Whether a line looks like one of a list of contents: "12 Results" or "Results ..... 12"."""
+    return bool(_NUMBERED.match(line)) or line.rstrip(" 0123456789").endswith(".....")
+
+
+_ROWS = (_is_row, _FIELD.match, _is_entry)
 """What two lines that follow each other must both be like to be rows: numbers of a table, fields of
-a form ("Make: Cessna"), entries of a list of contents ("12 Results", "Results ..... 12")."""
+a form ("Make: Cessna"), entries of a list of contents."""

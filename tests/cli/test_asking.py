@@ -297,13 +297,14 @@ def test_the_chat_command_remembers_the_last_turn(ragformer: Ragformer, docs: Pa
     assert said.rstrip().endswith(f"{cited} has 1 page.")
 
 
+@pytest.mark.parametrize("flag", [(), ("--chats",)])
 @pytest.mark.usefixtures("sure")
 def test_removing_a_document_removes_the_chats_drawn_from_it(
-    ragformer: Ragformer, docs: Path, home: Path
+    ragformer: Ragformer, docs: Path, home: Path, flag: tuple[str, ...]
 ) -> None:
     ragformer("ask", QUESTION, "--in", "cats.pdf")
     ragformer("ask", "When is tax due?", "--in", "tax.pdf")
-    assert ragformer("rm", "cats.pdf", "--yes").code == 0
+    assert ragformer("rm", "cats.pdf", "--yes", *flag).code == 0
     chats = Chats(home / "collections" / "default")
     assert (chats.turns(1), len(chats.turns(2))) == ([], 1)
     assert b"eighteen" not in b"".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def test_index_accounts_for_every_file(ragformer: Ragformer, docs: Path) -> None
     assert [file["path"] for file in ran.json["files"]] == sorted(
         str(docs / name) for name in ("cats.pdf", "picture.pdf", "sub/tax.pdf")
     )
-    fields = ["path", "document_id", "status", "reason", "pages", "unread_pages"]
+    fields = ["path", "document_id", "status", "reason", "pages", "unread_pages", "moved_from"]
+    fields += ["ocr_pages"]
     assert all(list(file) == fields for file in files.values())
     cats, picture = files["cats.pdf"], files["picture.pdf"]
     assert (cats["status"], cats["pages"], cats["unread_pages"]) == ("added", 2, [2])
@@ -44,6 +46,14 @@ def test_index_accounts_for_every_file(ragformer: Ragformer, docs: Path) -> None
     assert "not a PDF" in picture["reason"]
     assert "failed: docs/picture.pdf" in ran.err
     assert "no text: docs/cats.pdf: 1 of 2 pages: 2" in ran.err
+
+
+def test_progress_is_a_line_of_json_a_step(ragformer: Ragformer, docs: Path) -> None:
+    ran = ragformer("index", docs, "--json", "--progress")
+    steps = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    assert steps[0]["files_done"] == 0
+    assert (steps[-1]["files_done"], steps[-1]["files_total"], steps[-1]["pages_done"]) == (3, 3, 3)
+    assert len(ran.json["files"]) == 3
 
 
 def test_a_second_run_says_unchanged_and_stays_quiet_without_a_terminal(

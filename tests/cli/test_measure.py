@@ -178,6 +178,18 @@ def test_speed_is_measured(
     assert not home.exists()
 
 
+def test_reading_pdfs_is_measured(ragformer: Ragformer, write_pdf: WritePdf) -> None:
+    folder = write_pdf("a.pdf", "The otter swims.").parent
+    (folder / "a.txt").write_text("The otter swims.")
+    told = ragformer("eval", "extract", folder)
+    assert "a.pdf" in told.out
+    assert "least-ahead: +0.0000" in told.out
+    result = json.loads(ragformer("eval", "extract", folder, "--json").out)
+    assert result["files"]["a.pdf"]["ours"]["similarity"] == 1
+    figures = json.loads(ragformer("bench", "read", folder, "--repeats", "1", "--json").out)
+    assert (figures["suite"], figures["pages"]) == ("read", 1)
+
+
 def test_a_file_that_is_not_there_is_named(ragformer: Ragformer, tmp_path: Path) -> None:
     for command in (("eval", "retrieval"), ("eval", "reading"), ("bench", "query")):
         ran = ragformer(*command, tmp_path / "none.jsonl")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ragformer.answer.confidence import Confidence
+from ragformer.answer.confidence import FEATURES, Confidence
 from ragformer.errors import InputError
 from ragformer.eval import pdfqa
 from ragformer.eval.cases import PdfCase, read_pdfqa
@@ -42,7 +42,7 @@ def use_models(
     def use(threshold: float) -> None:
         folder = tmp_path / f"models-{threshold}"
         shutil.copytree(tiny_models, folder)
-        json_text = Confidence(0.0, (0.0, 0.0, 0.0, 0.0), threshold).to_json()
+        json_text = Confidence(0.0, (0.0,) * len(FEATURES), threshold).to_json()
         (folder / "decoder" / "confidence.json").write_text(json_text)
         monkeypatch.setenv("RAGFORMER_MODELS", str(folder))
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ragformer.pdf.chunk import split_pages
 from ragformer.pdf.lines import page_lines, running_lines
 from ragformer.pdf.read import PdfText, read_pdf
+from ragformer.pdf.tables import headers
 from ragformer.types import Chunk, OutlineItem, Page, Word
 
 MakePdf = Callable[..., Path]
@@ -120,6 +121,35 @@ def test_a_chunk_is_its_spans_and_fits(text: PdfText, max_tokens: int) -> None:
         assert list(chunk.spans) == sorted(chunk.spans)
 
 
+cells = st.sampled_from(["Year", "Profit", "2021", "12", "—", "net income", "x" * 90])
+table_pages = st.lists(st.lists(cells, min_size=1, max_size=4).map("\t".join), max_size=30)
+
+
+@given(table_pages, st.sampled_from([5, 20, 60]))
+def test_only_the_row_that_names_a_tables_columns_comes_twice(
+    lines: list[str], max_tokens: int
+) -> None:
+    page = Page(1, "1", "\n".join(lines))
+    chunks = split_pages(PdfText("T", (page,), (), "pdfium"), count, max_tokens)
+    assert all(chunk.n_tokens == count(chunk.text) <= max_tokens for chunk in chunks)
+    names = {i for part, _ in headers(page.text) for i in range(*part)}
+    covered: list[int] = []
+    for chunk in chunks:
+        held = [i for s in chunk.spans for i in range(s.start, s.end) if not page.text[i].isspace()]
+        repeated = names.intersection(covered)
+        covered += [i for i in held if i not in repeated]
+    assert covered == [i for i, character in enumerate(page.text) if not character.isspace()]
+
+
+def test_every_chunk_of_a_long_table_names_the_columns() -> None:
+    rows = "\n".join(f"Site {i}\t{i * 37 % 100}\t{i * 61 % 100}" for i in range(60))
+    page = Page(1, "1", f"How full the sites were.\n\nSite\tSpring\tAutumn\n{rows}\n")
+    chunks = split_pages(PdfText("Sites", (page,), (), "pdfium"), count, 60)
+    assert len(chunks) > 5
+    assert all("Site\tSpring\tAutumn\n" in chunk.text for chunk in chunks[1:])
+    assert all(page.text[s.start : s.end] in chunk.text for chunk in chunks for s in chunk.spans)
+
+
 def sentences(n: int, word: str = "word") -> list[str]:
     return [f"Sentence {i} has a few {word} in it, and then it ends." for i in range(n)]
 
@@ -152,7 +182,7 @@ def test_running_lines_stay_out_of_chunks_but_in_the_page(make_pdf: MakePdf) -> 
         assert f"{page.number} | Lamps Ltd" in page.text
     assert not [chunk for chunk in chunks if "Lamps Ltd" in chunk.text or "Book of" in chunk.text]
     assert all(
-        f"Lamp {n}{i} {n * 7 + i} W EUR 5" in "\n".join(c.text for c in chunks)
+        f"Lamp {n}{i}\t{n * 7 + i} W\tEUR 5" in "\n".join(c.text for c in chunks)
         for n in range(1, 7)
         for i in range(6)
     )

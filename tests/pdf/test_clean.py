@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragformer.pdf.clean import clean
+from ragformer.pdf.clean import clean, is_junk
 
 ODD = "\ufffe\u00ad\x00\x07\ud800\udc00\ud83d\ude00\r\n \t\u00a0ﬁﬃﬆ-aB9é中\uffff"
 raw_texts = st.text(st.sampled_from(ODD), max_size=60) | st.text(max_size=60)
@@ -64,3 +64,19 @@ def test_long_runs_take_linear_work() -> None:
     """A quadratic pattern would not end within the test run."""
     for run in (" ", "-", "\ufffe", "a\ufffe", "\t\u00a0", "\ud800"):
         clean(run * 300_000).parts()
+
+
+@pytest.mark.parametrize(
+    ("text", "junk"),
+    [
+        ("", False),
+        (" \n", False),
+        ("plain words", False),
+        ("\uf0b7 a point\n\uf0b7 another", False),
+        ("\ue001\ue002 \ue003", True),
+        ("\ufffd\ufffdx", True),
+        ("(cid:12)(cid:7) (cid:9)", True),
+    ],
+)
+def test_text_of_no_known_characters_is_junk(text: str, junk: bool) -> None:
+    assert is_junk(text) is junk

@@ -12,6 +12,7 @@ import pypdf
 import pytest
 
 from ragformer.errors import PasswordError, PdfError
+from ragformer.pdf import sandbox
 from ragformer.pdf.child import Child, ChildDiedError
 from ragformer.pdf.read import Limits, PdfText, read_pdf, read_pdfs
 from ragformer.types import Page, Word
@@ -91,6 +92,41 @@ def test_characters_beyond_the_usual_keep_boxes_in_step(one_page: Callable[..., 
     assert found["ofice"].x0 == 100
     assert found["end"].x0 > found["ofice"].x1
     assert found["yo"].x0 > found["x\U0001f600"].x1 - 1
+
+
+def test_right_to_left_words_are_in_the_order_they_are_read(one_page: Callable[..., Path]) -> None:
+    hebrew = TO_UNICODE.replace(b"D83DDE00", b"05D0").replace(b"FB01", b"05D1")
+    drawn = b"BT /F1 20 Tf 100 700 Td (BA one) Tj ET "  # from the left, so the last letter first
+    told = b"/Span <</ActualText <FEFF05D005D105D005D1>>> BDC BT /F1 20 Tf 100 600 Td (x) Tj ET EMC"
+    page = read_pdf(one_page("a.pdf", drawn + told, hebrew)).pages[0]
+    assert page.text.split() == ["\u05d0\u05d1", "one", "\u05d0\u05d1\u05d0\u05d1"]
+
+
+def test_text_of_unknown_characters_is_no_text(one_page: Callable[..., Path]) -> None:
+    private = TO_UNICODE.replace(b"D83DDE00", b"E001").replace(b"FB01", b"E002")
+    page = read_pdf(one_page("a.pdf", b"BT /F1 20 Tf 100 700 Td (ABBA) Tj ET", private)).pages[0]
+    assert (page.status, page.text, page.words) == ("empty", "", ())
+    assert page.reason == "its fonts do not say which characters they show"
+
+
+def test_what_a_pdf_would_run_is_not_run(
+    make_pdf: MakePdf, rewrite: Rewrite, tmp_path: Path
+) -> None:
+    path = make_pdf("a.pdf", [[(100, 700, 12, "quiet")]])
+    trace = tmp_path / "trace"
+    name, text = pypdf.generic.NameObject, pypdf.generic.TextStringObject
+    launch = {name("/S"): name("/Launch"), name("/F"): text(f"touch {trace}")}
+    script = {name("/S"): name("/JavaScript"), name("/JS"): text("while (true) app.alert(1);")}
+
+    def arm(writer: pypdf.PdfWriter) -> None:
+        writer.add_attachment("evil.sh", f"touch {trace}".encode())
+        writer.root_object[name("/OpenAction")] = pypdf.generic.DictionaryObject(launch)
+        opened = {name("/O"): pypdf.generic.DictionaryObject(script)}
+        writer.pages[0][name("/AA")] = pypdf.generic.DictionaryObject(opened)
+
+    read = read_pdf(rewrite(path, "armed.pdf", arm))
+    assert [page.text for page in read.pages] == ["quiet"]
+    assert not trace.exists()
 
 
 def test_outline_labels_and_title(make_pdf: MakePdf, rewrite: Rewrite) -> None:
@@ -206,6 +242,22 @@ def test_a_page_over_the_time_limit_fails_alone(make_pdf: MakePdf) -> None:
     assert [page.status for page in read.pages] == ["text", "failed", "text"]
     assert "took longer than 0.5 s" in read.pages[1].reason
     assert read.pages[2].text == "three"
+
+
+def test_more_text_than_is_taken_fails_alone(
+    make_pdf: MakePdf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["short", "rather too long", "short", "short"]
+    path = make_pdf("a.pdf", [[(9, 700, 12, text)] for text in texts])
+    monkeypatch.setattr(sandbox, "PAGE_CHARS", 10)
+    monkeypatch.setattr(sandbox, "FILE_CHARS", 25)
+    reading = sandbox._Reading({"path": str(path), "passwords": [], "pdfium": True})
+    frames = [reading.page(number)[0] for number in range(1, 5)]
+    reading.close()
+    assert [frame["status"] for frame in frames] == ["text", "failed", "text", "failed"]
+    assert [frame["text"] for frame in frames] == ["short", "", "short", ""]
+    assert frames[1]["reason"] == "it has 15 characters and at most 10 are taken"
+    assert frames[3]["reason"] == "the file has more than the 25 characters that are taken"
 
 
 def test_a_killed_child_is_replaced(make_pdf: MakePdf) -> None:

@@ -15,12 +15,13 @@ from ragformer.pdf.render import render_page
 def test_a_page_is_drawn(make_pdf: Callable[..., Path]) -> None:
     image_module = pytest.importorskip("PIL.Image")
     path = make_pdf("a.pdf", [[], [(0, 700, 80, "MMMMMM")]])
-    with image_module.open(io.BytesIO(render_page(path, 2, width=300))) as image:
+    with image_module.open(io.BytesIO(render_page(path, 2, width=300).png)) as image:
         assert image.size == (300, 400)
         ink = image.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
     assert ink is not None
     assert 15 <= ink[1] < ink[3] <= 55  # the letters stand in the 100 points from the top
-    with image_module.open(io.BytesIO(render_page(path, 1, width=300))) as image:
+    assert render_page(path, 2, width=300).pixel == 2.0  # the page is 600 points wide
+    with image_module.open(io.BytesIO(render_page(path, 1, width=300).png)) as image:
         assert image.getextrema() == ((255, 255),) * 3
 
 
@@ -31,6 +32,6 @@ def test_what_cannot_be_drawn(make_pdf: Callable[..., Path], rewrite: Callable[.
     locked = rewrite(path, "l.pdf", lambda writer: writer.encrypt("word", algorithm="AES-128"))
     with pytest.raises(PasswordError, match="password"):
         render_page(locked, 1)
-    assert render_page(locked, 1, password="word").startswith(b"\x89PNG")
+    assert render_page(locked, 1, password="word").png.startswith(b"\x89PNG")
     with pytest.raises(PdfError, match=r"missing\.pdf"):
         render_page(path.with_name("missing.pdf"), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from ragformer.errors import StoreFullError
 from ragformer.store.chats import Chats
-from ragformer.types import Answer, Passage, Span
+from ragformer.types import Answer, Citation, Passage, Span
 
 
 @pytest.fixture
@@ -76,3 +77,81 @@ def test_a_full_disk_is_said_in_words(tmp_path, answer, monkeypatch):
     monkeypatch.setattr(Path, "touch", touch)
     with pytest.raises(StoreFullError, match="no space is left"):
         Chats(tmp_path).add(answer("one"))
+
+
+def test_a_turn_comes_back_whole(tmp_path, answer):
+    chats = Chats(tmp_path)
+    place = (
+        tmp_path / "caf\udce9.pdf",
+        3,
+        "iii",
+        Span(3, 5, 9),
+        "text",
+        ((1.0, 2.0, 3.0, 4.5),),
+        True,
+    )
+    given = dataclasses.replace(
+        answer("so [1]", "a"),
+        citations=(Citation(1, "0" * 64, *place),),
+        note="no page 9",
+        searched_as="why is",
+    )
+    number = chats.add(given, stopped=True)
+    (turn,) = chats.turns(number)
+    assert turn.citations == given.citations
+    assert (turn.passages, turn.found_by) == (((0, 1.0),), ({},))
+    assert (turn.confidence, turn.note, turn.searched_as) == (0.5, "no page 9", "why is")
+    assert (turn.model, turn.stopped, turn.thumb) == ("m", True, None)
+    chats.rate(turn.id, 1)
+    assert chats.turns(number)[0].thumb == 1
+
+
+def test_chats_are_listed_by_what_they_say_and_by_title(tmp_path, answer):
+    chats = Chats(tmp_path)
+    assert chats.listed() == []
+    first = chats.add(answer("the cat sleeps", question="What does it do?"))
+    chats.add(answer("at night", question="When?"), first)
+    second = chats.add(answer("31 October", question="By when?"))
+    assert [(c.number, c.title, c.n_turns) for c in chats.listed()] == [
+        (second, "By when?", 1),
+        (first, "What does it do?", 2),
+    ]
+    chats.rename(second, " Taxes ")
+    assert [c.title for c in chats.listed("TAX")] == ["Taxes"]
+    assert [c.number for c in chats.listed("CAT sl")] == [first]
+    assert [c.number for c in chats.listed("by when")] == [second], "its question still counts"
+    assert chats.listed("100%") == []
+    chats.rename(second, "")
+    assert chats.listed("october")[0].title == "By when?"
+
+
+def test_nothing_is_left_of_a_chat_or_turn_that_was_deleted(tmp_path, answer):
+    chats = Chats(tmp_path)
+    first = chats.add(answer("first words"))
+    chats.add(answer("second words"), first)
+    chats.rename(first, "my title")
+    chats.delete_turn(chats.turns(first)[0].id)
+    assert [turn.answer for turn in chats.turns(first)] == ["second words"]
+    chats.delete(first)
+    assert chats.listed() == []
+    left = chats.file.read_bytes()
+    assert [
+        words for words in (b"first words", b"second words", b"my title") if words in left
+    ] == []
+
+
+def test_a_file_from_before_there_were_details_still_opens(tmp_path):
+    chats = Chats(tmp_path)
+    with sqlite3.connect(chats.file) as db:
+        db.execute(
+            "CREATE TABLE turns (id INTEGER PRIMARY KEY AUTOINCREMENT, chat INTEGER NOT NULL,"
+            " asked_at TEXT NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, reason TEXT)"
+        )
+        row = (4, "2026-01-02T00:00:00+00:00", "Why?", "So.", None)
+        db.execute("INSERT INTO turns VALUES (NULL, ?, ?, ?, ?, ?)", row)
+    db.close()
+    assert [(turn.question, turn.confidence) for turn in chats.turns(4)] == [("Why?", None)]
+    assert [chat.title for chat in chats.listed("so")] == ["Why?"]
+    chats.rename(4, "Old")
+    assert [chat.title for chat in chats.listed()] == ["Old"]
+    assert chats.turns(4)[0].answer == "So."

@@ -282,6 +282,16 @@ def test_a_newer_collection_is_refused_with_both_versions(store):
             Store.open(store.folder, readonly=readonly)
 
 
+def test_a_collection_that_was_cut_off_while_it_was_made_is_no_old_format(tmp_path):
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(
+        StoreError, match="was cut off and cannot go on now; see that there is space"
+    ):
+        Store.open(tmp_path, readonly=True)
+    with Store.open(tmp_path) as store:
+        assert store.check() == []
+
+
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "file").write_text("here first")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):

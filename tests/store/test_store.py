@@ -229,6 +229,9 @@ def test_check_names_what_is_wrong(store, make_document):
     make_document("a.pdf", TEXTS).add_to(store)
     damage = {
         "does not re-read": "UPDATE pages SET text = 'changed' WHERE number = 1",
+        "lies outside the text": "UPDATE pages SET text = '' WHERE number = 1",
+        "words of page 1 cannot": "UPDATE pages SET words = x'0011' WHERE number = 1",
+        "place of chunk 0 cannot": "UPDATE chunks SET spans = '[[1, 2' WHERE ordinal = 0",
         "not what its status says": "UPDATE pages SET text = '' WHERE number = 3",
         "too few vectors": "DELETE FROM vectors WHERE chunk_id = 1",
         "is not finite": "UPDATE vectors SET vector = x'0000c07f0000c07f0000c07f0000c07f'",

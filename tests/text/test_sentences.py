@@ -103,6 +103,7 @@ def test_a_heading_or_a_blank_line_ends_a_sentence_and_a_full_line_does_not():
         ["22 School of Art, Design and Media", "23 School of Social Sciences and its guests"],
         ["Installing the hardware ........... 4", "Removing the hardware again ........... 17"],
         ["Screw 4 0.2", "Bolts 8 0.75"],
+        ["Opened by\tthe keeper at dawn", "closed by\tthe keeper at dusk", "every day of the year"],
     ],
 )
 def test_lines_of_a_form_a_list_of_contents_or_a_table_are_sentences_of_their_own(lines):

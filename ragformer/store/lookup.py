@@ -1,0 +1,36 @@
+"""The one document that a name given by a person means."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ragformer.errors import InputError, NotFoundError
+from ragformer.store.store import Store
+from ragformer.types import Document
+
+
+def the_document(store: Store, name: str, collection: str) -> Document:
+    """The document meant: by path, by a path's last parts, or by id prefix (4 digits or more).
+
+    collection: its name, for the error. Raises NotFoundError if there is none, InputError naming
+    them if there are several.
+    """
+    here = os.path.abspath(name)  # noqa: PTH100 (keeps links)
+    by_id = re.fullmatch(r"[0-9a-f]{4,64}", name) is not None
+    documents = store.documents()
+    exact = [d for d in documents if Path(here) in d.paths]
+    found = exact or store.documents([name])
+    if not found and by_id:
+        found = [d for d in documents if d.id.startswith(name)]
+    if not found:
+        raise NotFoundError(
+            f"there is no document {name} in collection {collection}; "
+            "`ragformer list` shows what is there"
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{d.path} ({d.id[:12]})" for d in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise InputError(f"{name} may mean {len(found)} documents: {names}{more}; name one")
+    return found[0]
