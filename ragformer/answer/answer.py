@@ -5,23 +5,30 @@ read -> how sure -> short answer -> the sentence it stands in, quoted and marked
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ragformer.answer.cite import cite, joins, page_name, quote_range
-from ragformer.answer.confidence import Confidence, features, question_coverage
+from ragformer.answer.confidence import Confidence
+from ragformer.answer.evidence import evidence
 from ragformer.answer.reader import OpenPrompt, Read, Reader
 from ragformer.answer.refusal import Refusal, nothing_found
-from ragformer.answer.rerank import read_as
+from ragformer.answer.rerank import prior_of, read_as, search_score
 from ragformer.errors import NotFoundError, StoreError, WeightsError
 from ragformer.nn.constrain import Range
 from ragformer.store.store import Store
-from ragformer.text.overlap import question_stems
 from ragformer.text.tokenizer import MAX_MARKS
 from ragformer.types import Answer, Citation, Document, Passage
 
 BACKEND = "local"
+_YES_OR_NO = re.compile(
+    r"(is|are|was|were|do|does|did|has|have|had|can|could|may|must|should|will|would)\b"
+    r"(?!.*\bor\b)",
+    re.IGNORECASE,
+)
+"""A question to which a few words cut out of a sentence are no answer, but the sentence is."""
 _EDGES = " \n\t,;:"
 """Left out at both ends of a short answer, where a token holds more than the answer."""
 
@@ -46,15 +53,16 @@ def answer_question(
     if not passages:
         yield from _refuse(nothing_found(question, store, scope), passages, reader, 0.0)
         return
-    prompt = reader.open(question, list(map(read_as, passages)), list(map(joins, passages)))
-    read = reader.find(prompt)
+    texts = list(map(read_as, passages))
+    prompt = reader.open(question, texts, list(map(joins, passages)))
+    read = reader.find(prompt, prior_of(map(search_score, passages)))
     confidence = _confidence(reader)
-    sure = confidence(evidence(question, read, prompt, reader)) if read.candidates else 0.0
+    sure = confidence(evidence(question, read, texts, reader)) if read.candidates else 0.0
     limit = confidence.threshold if threshold is None else threshold
     if not read.candidates or sure < limit:
         yield from _refuse(Refusal(question, "low_confidence", scope), passages, reader, sure)
         return
-    found = _found(store, passages, read)
+    found = _found(question, store, passages, read)
     parts = []
     for part in _write(found, reader, prompt):
         parts.append(part)
@@ -73,7 +81,8 @@ def _usage(read: Read, started: float) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The short answer, the characters of its passage to quote, and where they stand."""
+    """The short answer if the quote does not stand alone, the characters of its passage to quote,
+    and where they stand."""
 
     short: str
     text: str
@@ -81,7 +90,7 @@ class _Found:
     citation: Citation
 
 
-def _found(store: Store, passages: Sequence[Passage], read: Read) -> _Found:
+def _found(question: str, store: Store, passages: Sequence[Passage], read: Read) -> _Found:
     """The best answer and its citation, re-read before anything is shown."""
     best = read.candidates[0]
     passage = passages[best.passage]
@@ -97,13 +106,15 @@ def _found(store: Store, passages: Sequence[Passage], read: Read) -> _Found:
         )
     # A word longer than a quote may be is cut with it.
     short = short_form(passage.text[best.start : min(best.end, end)])
+    if _YES_OR_NO.match(question) or short == short_form(citation.quote):
+        short = ""
     return _Found(short, passage.text, Range(best.passage, start, end), citation)
 
 
 def _write(found: _Found, reader: Reader, prompt: OpenPrompt) -> Iterator[str]:
     """The short answer, its sentence quoted under the mask, and where."""
     citation = found.citation
-    if found.short != short_form(citation.quote):  # a quote that says no more stands alone
+    if found.short:
         yield f"{found.short}\n\n"
     yield "“"
     for piece in reader.write_quote(prompt, found.text, found.quote):
@@ -115,14 +126,6 @@ def short_form(chosen: str) -> str:
     """The chosen characters on one line, without separators at the ends or a sentence's stop."""
     short = " ".join((chosen.strip(_EDGES) or chosen).split())
     return short[:-1] if short.endswith(".") and short.count(".") == 1 < len(short) else short
-
-
-def evidence(question: str, read: Read, prompt: OpenPrompt, reader: Reader) -> tuple[float, ...]:
-    """What speaks for the best answer found, the features of its confidence."""
-    best = read.candidates[0]
-    stems = question_stems(question, reader.rarity)
-    coverage = question_coverage(stems, prompt.source(best).overlap)
-    return features(read.margin, best.log_likelihood, coverage, read.n_passages)
 
 
 def _confidence(reader: Reader) -> Confidence:

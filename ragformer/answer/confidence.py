@@ -8,30 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ragformer.errors import WeightsError
-from ragformer.text.overlap import Overlap
 
 OWN_CONFIDENCE = "confidence.json"  # in a collection's folder: fitted to it by `calibrate`
-FEATURES = ("margin", "likelihood", "coverage", "passages")
+FEATURES = ("margin", "likelihood", "share", "around", "passages")
 
 
 def features(
-    margin: float, likelihood: float, coverage: float, n_passages: int
+    *, margin: float, likelihood: float, share: float, around: float, passages: int
 ) -> tuple[float, ...]:
-    """What the confidence is made of, in the order of FEATURES.
+    """What the confidence is made of, in the order of FEATURES, each between -10 and 10.
 
-    margin: nats between the best answer and none, clipped to -10..10. likelihood: of the best
-    answer, in nats, at least -10. coverage: the share of the question's rare words that its
-    passage holds, 0 to 1. n_passages: how many were read, as its logarithm: more places to answer
-    from raise the margin without making the answer any surer.
+    margin: nats between the best answer and none. likelihood: of the best answer, in nats. share:
+    of its sentence in the probability of all, 0 to 1. around: the share, by rarity, of the
+    question's words that stand around the answer, 0 to 1. passages: how many were read, as its
+    logarithm: more places to answer from raise the margin without making the answer any surer.
     """
     sure = max(-10.0, min(10.0, margin))
-    return (sure, max(-10.0, likelihood), coverage, math.log(max(1, n_passages)))
-
-
-def question_coverage(stems: dict[str, float], passage: Overlap) -> float:
-    """The share, by rarity, of the question's words that stand in the passage."""
-    total = sum(stems.values())
-    return sum(stems[root] for root in passage.found) / total if total else 0.0
+    return (sure, max(-10.0, likelihood), share, around, math.log(max(1, passages)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +52,20 @@ class Confidence:
 def load_confidence(folder: Path) -> Confidence:
     """The confidence.json beside a decoder's weights."""
     return _load(folder / "confidence.json")[0]
+
+
+FileVersion = tuple[int, int]
+"""Of a file that is replaced whole: when it was written, in nanoseconds, and its number."""
+
+
+def own_version(folder: Path) -> FileVersion | None:
+    """Another one each time `calibrate` writes to the collection in `folder`; None while it has
+    written nothing."""
+    try:
+        known = (folder / OWN_CONFIDENCE).stat()
+    except OSError:
+        return None
+    return known.st_mtime_ns, known.st_ino
 
 
 def own_confidence(folder: Path, decoder_id: str) -> Confidence | None:

@@ -67,12 +67,14 @@ class Candidate:
 class Read:
     """What reading found. candidates: best first, at least one unless there was nothing to copy.
 
-    no_answer: log-likelihood of there being no answer. n_passages: how many were read (whole ones
-    only; those that did not fit were left out from the end).
+    no_answer: log-likelihood of there being no answer. share: probability that an answer, if there
+    is one, starts in the sentence the candidates are of. n_passages: how many were read (whole
+    ones only; those that did not fit were left out from the end).
     """
 
     candidates: tuple[Candidate, ...]
     no_answer: float
+    share: float
     n_passages: int
     n_tokens: int
 
@@ -95,10 +97,6 @@ class OpenPrompt:
     sources: tuple[Source, ...]
     cache: KVCache
     hidden_1SD: Tensor
-
-    def source(self, candidate: Candidate) -> Source:
-        """The passage a candidate stands in, as it was read."""
-        return next(source for source in self.sources if source.index == candidate.passage)
 
     def holds(self, passage: int, start: int, end: int) -> bool:
         """Whether start..end of the passage show something and lie in one part of it."""
@@ -203,18 +201,29 @@ class Reader:
         return self.model.place_logits(hidden_1SD[:, -1:], hidden_1SD)[0, 0].float()
 
     @torch.inference_mode()
-    def find(self, prompt: OpenPrompt) -> Read:
-        """The likeliest answers in an open prompt."""
+    def find(self, prompt: OpenPrompt, prior: Sequence[float] = ()) -> Read:
+        """The likeliest answers in an open prompt.
+
+        prior: for each passage given, what speaks for it beforehand, in nats; nothing when empty.
+        It moves where an answer starts, never how likely there is one.
+        """
         reading, prompt_1SD = prompt.reading, prompt.hidden_1SD
-        places_S = self._start_logits(prompt)
         visible = [place is not None and _may_start(prompt, place) for place in reading.places]
-        none = self.model.token_logits(prompt_1SD[:, -1:])[0, 0, NO_ANSWER].float()
-        open_S = places_S.masked_fill(~torch.tensor(visible, device=self.device), -torch.inf)
-        first_S1 = torch.log_softmax(torch.cat([open_S, none[None]]), -1)
-        first_S = first_S1[:-1]
-        first_S = first_S.masked_fill(~in_likeliest_sentence(prompt, first_S), -torch.inf)
+        if not any(visible):
+            return Read((), 0.0, 0.0, len(prompt.sources), len(reading.ids))
+        visible_S = torch.tensor(visible, device=self.device)
+        open_S = self._start_logits(prompt).masked_fill(~visible_S, -torch.inf)
+        if prior:
+            nats = [prior[place[0]] if place is not None else 0.0 for place in reading.places]
+            moved_S = open_S + torch.tensor(nats, device=self.device)
+            open_S = moved_S + (open_S.logsumexp(0) - moved_S.logsumexp(0))
+        none_1 = self.model.token_logits(prompt_1SD[:, -1:])[0, :1, NO_ANSWER].float()
+        first_S1 = torch.log_softmax(torch.cat([open_S, none_1]), -1)
+        anywhere_S, none = first_S1[:-1], float(first_S1[-1])
+        first_S = anywhere_S.masked_fill(~in_likeliest_sentence(prompt, anywhere_S), -torch.inf)
+        share = float((first_S.logsumexp(0) - anywhere_S.logsumexp(0)).exp())
         candidates = self._beams(prompt, first_S)
-        return Read(tuple(candidates), float(first_S1[-1]), len(prompt.sources), len(reading.ids))
+        return Read(tuple(candidates), none, share, len(prompt.sources), len(reading.ids))
 
     def write_quote(self, prompt: OpenPrompt, text: str, quote: Range) -> Iterator[str | int]:
         """Write the characters quote.start..quote.end of the passage `text`, piece by piece, and

@@ -9,7 +9,7 @@ would; what it is worth is measured by `eval retrieval`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ragformer.answer.reader import Reader
 from ragformer.store.rows import context_line
@@ -26,16 +26,35 @@ PDFs the right page with 6 / 8 / 10 / 12 / 16 in 0.561 / 0.538 / 0.530 / 0.545 /
 alone in 0.538 and 0.470."""
 
 
+PRIOR_NATS = 6.0
+"""What that range counts for where an answer starts, once the passages are chosen.
+
+By hand: of 290 answerable questions over eight passages, from own-documents-dev, SQuAD 2.0 dev and
+pdfqa-dev, it turned 13 wrong quotes into right ones and 3 the other way (on real PDFs: pages); 3
+nats 6 and 1, 12 nats 19 and 7. Choosing the passage first and a sentence of it does no better, and
+neither dividing by an answer's length nor counting in how many passages it stands does as well."""
+
+
 def read_as(passage: Passage) -> tuple[str, str]:
     """A passage as the decoder reads it: its context line and its text."""
     return context_line(passage.document.title, passage.heading_path), passage.text
 
 
+def search_score(passage: Passage) -> float:
+    """How well search liked the passage before it was reread, 0 to 1."""
+    return passage.found_by.get("fused", passage.score)
+
+
+def prior_of(scores: Iterable[float]) -> list[float]:
+    """What speaks for each passage before it is read, in nats; scores: by `search_score`."""
+    return [PRIOR_NATS * score for score in scores]
+
+
 def rerank(reader: Reader, question: str, passages: Sequence[Passage]) -> list[Passage]:
     """The passages in their new order, best first, each with its new score (higher is better).
 
-    passages: best first, scores from 0 to 1. found_by["reading"]: the log-probability that an
-    answer, if there is one in those reread, starts in this one.
+    passages: best first, scores from 0 to 1. found_by["fused"]: that score. found_by["reading"]:
+    the log-probability that an answer, if there is one in those reread, starts in this one.
     """
     head, tail = passages[:RERANKED], passages[RERANKED:]
     nats_of = reader.relevance(question, [read_as(passage) for passage in head])
@@ -43,7 +62,7 @@ def rerank(reader: Reader, question: str, passages: Sequence[Passage]) -> list[P
         dataclasses.replace(
             passage,
             score=passage.score + nats / SEARCH_NATS,
-            found_by={**passage.found_by, "reading": nats},
+            found_by={**passage.found_by, "fused": passage.score, "reading": nats},
         )
         for passage, nats in zip(head, nats_of, strict=True)
     ]

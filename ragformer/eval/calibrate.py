@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from ragformer.answer.confidence import Confidence
 from ragformer.answer.reader import Reader
-from ragformer.answer.rerank import RERANKED, rerank
+from ragformer.answer.rerank import RERANKED, rerank, search_score
 from ragformer.errors import InputError
 from ragformer.eval.cases import CorpusItem, ReadingCase
 from ragformer.eval.metrics import Bools, Floats, risk_coverage
@@ -50,11 +51,15 @@ def with_passages_found(
         found = []
         for case in cases:
             best = retrieve(store, index, encoder, case.question, max(k, RERANKED))
-            items_k = [item_of[p.chunk_id] for p in rerank(reader, case.question, best)[:k]]
+            best_k = rerank(reader, case.question, best)[:k]
+            items_k = [item_of[p.chunk_id] for p in best_k]
             passages = tuple((item.title, item.text) for item in items_k)
             own = {case.sources[index] for index in case.gold_sources}
             gold = tuple(place for place, passage in enumerate(passages) if passage in own)
-            found.append(dataclasses.replace(case, sources=passages, gold_sources=gold))
+            scores = tuple(search_score(passage) for passage in best_k)
+            found.append(
+                dataclasses.replace(case, sources=passages, gold_sources=gold, scores=scores)
+            )
     return found
 
 
@@ -83,6 +88,32 @@ def fit(
             break
     bias, *weights = weights_F.tolist()
     return Confidence(bias, tuple(weights), 0.5)
+
+
+def cross_fit(
+    features: Sequence[tuple[float, ...]], right_N: Bools, groups: Sequence[str], folds: int = 5
+) -> Floats:
+    """For each row the confidence that `fit` gives it, learned from rows of other groups alone.
+
+    groups: what a row is of, its document say; a group is never on both sides. Raises InputError
+    for fewer groups than folds.
+    """
+    order = {group: n for n, group in enumerate(sorted(set(groups), key=_drawn))}
+    if len(order) < folds:
+        raise InputError(f"{len(order)} documents cannot be held out in {folds} parts; add some")
+    fold_N = np.array([order[group] % folds for group in groups])
+    confidence_N = np.zeros(len(groups))
+    for fold in range(folds):
+        learned = np.flatnonzero(fold_N != fold).tolist()
+        fitted = fit([features[at] for at in learned], right_N[learned])
+        for at in np.flatnonzero(fold_N == fold).tolist():
+            confidence_N[at] = fitted(features[at])
+    return confidence_N
+
+
+def _drawn(group: str) -> bytes:
+    """By this a shuffled order is always the same."""
+    return sha256(group.encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,17 @@ def refusal_at(confidence_N: Floats, answerable_N: Bools, coverage: float = 0.8)
     return float((confidence_N[~answerable_N] < threshold).mean())
 
 
+def auc(confidence_N: Floats, right_N: Bools) -> float:
+    """How likely one that is right has more confidence than one that is wrong, a tie counting half;
+    nan unless there are both."""
+    right = np.sort(confidence_N[right_N])
+    wrong_N = confidence_N[~right_N]
+    if not (len(right) and len(wrong_N)):
+        return math.nan
+    below_N, upto_N = (np.searchsorted(right, wrong_N, side=side) for side in ("left", "right"))
+    return float(1 - (below_N + upto_N).mean() / (2 * len(right)))
+
+
 def risk_coverage(confidence_N: Floats, right_N: Bools) -> tuple[Floats, Floats, Floats]:
     """(thresholds, coverage, risk), one for each distinct confidence, highest first.
 

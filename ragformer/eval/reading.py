@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ragformer.answer.answer import evidence
-from ragformer.answer.confidence import Confidence, features
+from ragformer.answer.confidence import FEATURES, Confidence, features
+from ragformer.answer.evidence import evidence
 from ragformer.answer.reader import Reader, load_decoder
+from ragformer.answer.rerank import prior_of
 from ragformer.errors import InputError
 from ragformer.eval.cases import ReadingCase, held_out_cases, read_reading, sample
 from ragformer.eval.neighbours import Neighbours, with_neighbours
@@ -25,10 +26,10 @@ from ragformer.eval.result import make_result
 from ragformer.text.overlap import overlap, question_stems
 from ragformer.text.sentences import sentence_spans
 
-ODDS = Confidence(bias=0.0, weights=(1.0, 0.0, 0.0, 0.0), threshold=0.5)
+ODDS = Confidence(bias=0.0, weights=(1.0, *(0.0,) * (len(FEATURES) - 1)), threshold=0.5)
 """For a decoder without a confidence.json: its own odds of the best answer against none."""
 
-NOTHING = features(-math.inf, -math.inf, 0.0, 1)
+NOTHING = features(margin=-math.inf, likelihood=-math.inf, share=0.0, around=0.0, passages=1)
 """The features where there was nothing to copy."""
 
 LONGEST_SOURCE = 700
@@ -77,16 +78,17 @@ def _read_case(case: ReadingCase, reader: Reader) -> Row:
         for piece in pieces(*source, reader)
     ]
     passages = [piece for _, piece in parts]
+    prior = prior_of(case.scores[index] for index, _ in parts if case.scores)
     started = time.perf_counter()
     prompt = reader.open(case.question, passages)
-    read = reader.find(prompt)
+    read = reader.find(prompt, prior)
     seconds = time.perf_counter() - started
     yardstick = overlap_sentence(case.question, passages, reader)
     if not read.candidates:
         return Row(case, "", "", -1, yardstick, NOTHING, 0.0, read.n_tokens, seconds)
     best = read.candidates[0]
     index, (_, text) = parts[best.passage]
-    values = evidence(case.question, read, prompt, reader)
+    values = evidence(case.question, read, passages, reader)
     return Row(
         case,
         text[best.start : best.end],

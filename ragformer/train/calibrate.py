@@ -24,7 +24,7 @@ import numpy as np
 
 from ragformer.answer.confidence import OWN_CONFIDENCE, Confidence, own_confidence
 from ragformer.answer.reader import Reader, load_decoder
-from ragformer.answer.rerank import RERANKED, rerank
+from ragformer.answer.rerank import RERANKED, rerank, search_score
 from ragformer.errors import InputError, WeightsError
 from ragformer.eval.calibrate import Point, choose, choose_by_error, fit, sweep
 from ragformer.eval.cases import ReadingCase
@@ -217,7 +217,8 @@ def _case(
     """As the decoder reads it; answerable even where search misses the document it is of."""
     sources = tuple((context_line(p.document.title, p.heading_path), p.text) for p in passages)
     own = tuple(i for i, p in enumerate(passages) if p.document.id == question.document.id)
-    return ReadingCase(key, question.text, sources, (question.gold,) if answerable else (), own)
+    golds, scores = (question.gold,) if answerable else (), tuple(map(search_score, passages))
+    return ReadingCase(key, question.text, sources, golds, own, scores)
 
 
 # Fitting

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragformer.answer.confidence import Confidence
+from ragformer.answer.confidence import FEATURES, Confidence
 from ragformer.answer.reader import Reader
 from ragformer.answer.reading import N_SEGMENTS
 from ragformer.nn.heads import Decoder
@@ -31,7 +31,7 @@ def tokenizer() -> Tokenizer:
 def readers(tokenizer: Tokenizer, noisy: Callable[..., Decoder]) -> tuple[Reader, ...]:
     """Layers of noise that answer whatever they are asked, each with another liking."""
     sizes = {"max_seq_len": 1024, "n_segments": N_SEGMENTS, "d_pointer": 16}
-    always = Confidence(0.0, (0.0,) * 4, 0.5)
+    always = Confidence(0.0, (0.0,) * len(FEATURES), 0.5)
     return tuple(
         Reader(
             noisy(Decoder, tokenizer, seed, **sizes),

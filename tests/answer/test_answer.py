@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -13,9 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ragformer.answer import rerank
 from ragformer.answer.answer import answer_question
 from ragformer.answer.cite import LONGEST_QUOTE, joins
-from ragformer.answer.confidence import Confidence
+from ragformer.answer.confidence import FEATURES, Confidence
 from ragformer.answer.reader import OpenPrompt, Reader
 from ragformer.errors import StoreError, WeightsError
 from ragformer.store.store import Store
@@ -104,6 +106,20 @@ def test_whatever_stands_in_the_passages_form_and_citation_hold(
     assert page.text[citation.span.start : citation.span.end] == citation.quote
     assert shown_in(match["short"], citation.quote)
     assert answer.usage["passages_read"] == len(passages)
+
+
+def test_a_yes_or_no_question_is_answered_by_the_quote_alone(
+    readers: tuple[Reader, ...], add_passage: AddPassage, store: Store
+) -> None:
+    """Words cut out of a sentence say neither yes nor no; between two things they choose."""
+    passage = add_passage(["Dogs of any size may stay in the rooms of the north wing at no cost."])
+
+    def short(question: str) -> set[str | None]:
+        answers = [list(answer_question(question, [passage], store, r))[-1] for r in readers]
+        return {FORM.fullmatch(answer.text)["short"] for answer in answers}  # type: ignore[index, union-attr]
+
+    assert short("May dogs stay in the rooms?") == short("is it free?") == {None}
+    assert short("Where may dogs stay?") != {None} != short("May dogs or cats stay?")
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +211,20 @@ def test_an_answer_of_punctuation_alone_is_shown(
     assert ask(store, reader, [add_passage([" , "])])[0] == "“,” [1]\na.pdf, page 1"
 
 
+def test_the_passage_search_likes_most_is_answered_from_where_it_counts_for_everything(
+    reader: Reader, add_passage: AddPassage, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerank, "PRIOR_NATS", 100.0)
+    found = [add_passage([f"The notice period is {n} months."]) for n in ("two", "six", "ten")]
+    for liked in range(3):
+        passages = [
+            dataclasses.replace(p, score=0.5, found_by={"fused": float(n == liked)})
+            for n, p in enumerate(found)
+        ]
+        _, answer = ask(store, reader, passages)
+        assert answer.citations[0].mark == liked + 1
+
+
 class Unread(Reader):
     """A reader that must not be asked to read."""
 
@@ -228,7 +258,7 @@ def test_below_the_threshold_it_declines_and_names_what_it_could_not_read(
     reader: Reader, add_passage: AddPassage, store: Store
 ) -> None:
     passages = [add_passage(["The notice period is two months."])]
-    unsure = sure(reader, Confidence(-1.0, (0.0,) * 4, 0.5))
+    unsure = sure(reader, Confidence(-1.0, (0.0,) * len(FEATURES), 0.5))
     text, answer = ask(store, unsure, passages, scope=scanned("a.pdf"))
     assert (answer.reason, answer.citations, answer.passages) == (
         "low_confidence",

@@ -172,8 +172,58 @@ def test_the_best_answer_is_the_best_of_all(
         for found in read.candidates:
             key = (found.passage, found.start, found.end)
             assert found.log_likelihood == pytest.approx(scores[key], abs=1e-3)
+        any_answer = sum(likelihood.values())
+        assert read.share == pytest.approx(likelihood[likeliest] / any_answer, abs=1e-3)
         # All answers and none are everything that can be said.
-        assert sum(likelihood.values()) + math.exp(read.no_answer) == pytest.approx(1.0, abs=1e-3)
+        assert any_answer + math.exp(read.no_answer) == pytest.approx(1.0, abs=1e-3)
+
+
+PASSAGES = [("", f"The notice period is {n} months.") for n in ("two", "six", "nine")]
+
+
+def test_a_prior_moves_the_answer_to_another_passage_and_nothing_else(
+    readers: tuple[Reader, ...],
+) -> None:
+    for reader in readers:
+        prompt = reader.open(QUESTION, PASSAGES)
+        plain = reader.find(prompt)
+        even = reader.find(prompt, [3.0] * 3)
+        assert [(c.passage, c.start, c.end) for c in even.candidates] == [
+            (c.passage, c.start, c.end) for c in plain.candidates
+        ]
+        assert even.candidates[0].log_likelihood == pytest.approx(
+            plain.candidates[0].log_likelihood, abs=1e-4
+        )
+        for passage in range(3):
+            moved = reader.find(prompt, [50.0 * (i == passage) for i in range(3)])
+            assert {c.passage for c in moved.candidates} == {passage}
+            assert moved.no_answer == pytest.approx(plain.no_answer, abs=1e-4)
+            if passage == plain.candidates[0].passage:  # the order in it stays as well
+                assert moved.candidates[0].start == plain.candidates[0].start
+                assert moved.candidates[0].end == plain.candidates[0].end
+
+
+def test_a_prior_counts_in_nats(reader: Reader) -> None:
+    def odds(prior: list[float]) -> float:
+        """How much likelier the answer starts in the first passage than in the second."""
+        first, second = (
+            reader.find(prompt, [p + 30.0 * (i == only) for i, p in enumerate(prior)])
+            for only in range(2)
+        )
+        both = reader.find(prompt, prior)
+        found = {c.passage: c.log_likelihood for c in reversed(both.candidates)}
+        (known,) = found  # one sentence is chosen, and it is the whole passage
+        whole = (first, second)[known].candidates[0].log_likelihood
+        share = math.exp(found[known] - whole)
+        return math.log(share / (1 - share)) * (1 if known == 0 else -1)
+
+    prompt = reader.open(QUESTION, PASSAGES[:2])
+    assert odds([2.0, 0.0]) - odds([0.0, 0.0]) == pytest.approx(2.0, abs=0.02)
+
+
+def test_where_nothing_can_be_copied_a_prior_changes_nothing(reader: Reader) -> None:
+    prompt = reader.open(QUESTION, [("", " ")])
+    assert reader.find(prompt, [2.0]) == reader.find(prompt)
 
 
 def test_the_same_question_has_one_answer(reader: Reader) -> None:

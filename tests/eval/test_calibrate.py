@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ragformer.answer.reader import load_decoder
 from ragformer.errors import InputError
-from ragformer.eval.calibrate import choose, fit, sweep, thin, with_passages_found
+from ragformer.eval.calibrate import choose, cross_fit, fit, sweep, thin, with_passages_found
 from ragformer.eval.cases import ReadingCase
 from ragformer.eval.metrics import refusal_at
 from ragformer.retrieve.embed import load_encoder
@@ -78,6 +78,25 @@ def test_the_fit_finds_the_weights_that_made_the_rows(seed):
     assert (fitted.bias, *fitted.weights) == pytest.approx((0.5, 1.0, -0.5, 0.0), abs=0.2)
 
 
+@given(st.integers(0, 7))
+def test_what_a_document_says_is_not_learned_for_itself(flipped):
+    rng = np.random.default_rng(flipped)
+    groups = [f"document {n % 8}" for n in range(80)]
+    features = [tuple(row) for row in rng.normal(size=(80, 2))]
+    right_N = rng.random(80) < 0.5
+    own_N = np.array([group == f"document {flipped}" for group in groups])
+    before, after = (
+        cross_fit(features, labels, groups) for labels in (right_N, np.where(own_N, True, right_N))
+    )
+    assert (before[own_N] == after[own_N]).all()
+    assert (before[~own_N] != after[~own_N]).any()
+
+
+def test_too_few_documents_cannot_be_held_out():
+    with pytest.raises(InputError, match="2 documents cannot be held out in 5 parts"):
+        cross_fit([(1.0,)] * 6, np.ones(6, dtype=bool), ["a", "b"] * 3)
+
+
 def test_the_fit_ends_where_rows_are_separable_or_all_alike():
     features = [(float(n), 0.0, 1.0) for n in range(-5, 5)]
     separable = fit(features, np.array([n >= 0 for n in range(-5, 5)]))
@@ -98,5 +117,7 @@ def test_questions_are_read_with_what_search_finds(tiny_models):
     assert [case.id for case in found] == [case.id for case in cases[1:]]
     for before, after in zip(cases[1:], found, strict=True):
         assert len(after.sources) == 2
+        assert len(after.scores) == 2
+        assert all(0 <= score <= 1 for score in after.scores)
         golds = [after.sources[index] for index in after.gold_sources]
         assert golds == (list(before.sources) if before.answerable else [])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ragformer.eval.metrics import (
     Metric,
+    auc,
     best_threshold,
     exact_match,
     expected_calibration_error,
@@ -223,3 +224,12 @@ def test_any_statistic_has_an_interval_and_what_is_no_number_counts_for_nothing(
     two = np.array([0.0, 1.0])
     ratio = metric_of(lambda rows: math.nan if two[rows].sum() == 0 else 1.0, 2)
     assert ratio == Metric(1.0, 1.0, 1.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.7, 1.0]), st.booleans()), max_size=12))
+def test_auc_is_the_share_of_pairs_in_the_right_order(rows):
+    confidence_N = np.array([confidence for confidence, _ in rows])
+    right_N = np.array([right for _, right in rows], dtype=bool)
+    pairs = [(a > b) + (a == b) / 2 for a in confidence_N[right_N] for b in confidence_N[~right_N]]
+    found = auc(confidence_N, right_N)
+    assert found == pytest.approx(sum(pairs) / len(pairs)) if pairs else math.isnan(found)

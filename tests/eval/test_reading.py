@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ragformer.answer import rerank
 from ragformer.answer.confidence import FEATURES
 from ragformer.answer.reader import Reader, load_decoder
 from ragformer.errors import InputError
@@ -54,6 +55,18 @@ def test_an_answer_is_told_from_the_passage_it_stands_in_though_one_before_had_n
     (alone, found) = reading.read_cases([CASES[0], case], reader)
     assert (found.source, found.text, found.sentence) == (1, alone.text, alone.sentence)
     assert found.features == pytest.approx(alone.features, abs=1e-4)
+
+
+def test_the_source_search_likes_most_is_answered_from_where_it_counts_for_everything(
+    reader, monkeypatch
+):
+    monkeypatch.setattr(rerank, "PRIOR_NATS", 100.0)
+    sources = tuple(("Otters", f"The otter swims at {n}.") for n in ("noon", "dawn"))
+    cases = [
+        dataclasses.replace(CASES[0], sources=sources, scores=scores)
+        for scores in ((1.0, 0.0), (0.0, 1.0))
+    ]
+    assert [row.source for row in reading.read_cases(cases, reader)] == [0, 1]
 
 
 def test_the_yardstick_takes_the_sentence_with_the_rarest_shared_words(reader):

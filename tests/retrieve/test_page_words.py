@@ -59,15 +59,24 @@ def test_a_chunk_is_as_good_as_its_whole_page(store: Store) -> None:
     assert shares[LAMP] == shares[BULB] == max(shares.values())  # "needs" is found as "need"
     assert shares[COVER] == shares[DRY] < shares[BULB]
     # "which", "does" and "of" say nothing; "lamp", "bulb" and "need" stand on one page of four,
-    # "Norvik" and "fridge" on all.
+    # "Norvik" and "fridge" on all, side by side.
     rare, common = np.log(1 + 3.5 / 1.5), np.log(1 + 0.5 / 4.5)
     assert shares[BULB] == pytest.approx(1)
-    assert shares[COVER] == pytest.approx(2 * common / (2 * common + 3 * rare))
+    assert shares[COVER] == pytest.approx(2.5 * common / (2.5 * common + 3 * rare))
 
 
 def test_a_chunk_over_two_pages_has_the_better_one(store: Store) -> None:
     shares = dict(page_shares(store, QUESTION, [COVER, BULB, 9]))
     assert shares[9] == shares[BULB] > shares[COVER]
+
+
+def test_words_side_by_side_say_more_than_apart(store: Store) -> None:
+    shares = dict(page_shares(store, "five days of meat", [LAMP, OTHERS[0]]))
+    apart = dict(page_shares(store, "days five of meat", [LAMP, OTHERS[0]]))
+    assert shares == apart == {LAMP: 0, OTHERS[0]: 1}
+    half = dict(page_shares(store, "five days at forty watts", [BULB, OTHERS[0]]))
+    rest = dict(page_shares(store, "days five at forty watts", [BULB, OTHERS[0]]))
+    assert half[OTHERS[0]] > rest[OTHERS[0]]
 
 
 def test_shares_come_best_first_and_ties_by_id(store: Store) -> None:

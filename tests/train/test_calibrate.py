@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ragformer.answer.confidence import OWN_CONFIDENCE, Confidence, own_confidence
+from ragformer.answer.confidence import FEATURES, OWN_CONFIDENCE, Confidence, own_confidence
 from ragformer.errors import InputError, WeightsError
 from ragformer.eval.reading_metrics import Row
 from ragformer.library import Library, open_library
@@ -46,7 +46,7 @@ def read_like(right: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> 
     def read(cases, _):
         (case,) = cases
         good = case.answerable and right(len(rows))
-        features = (4.0 if good else -4.0, -1.0, 0.5, 2.0)
+        features = (4.0 if good else -4.0, *(0.5,) * (len(FEATURES) - 1))
         sentence = case.golds[0] if good else "no"
         rows.append(
             Row(case, sentence, sentence, case.gold_sources[0] if good else 0, "", features, 0.5)

@@ -6,7 +6,16 @@ import json
 import shutil
 
 from ragformer.answer.reader import load_decoder
-from ragformer.train.confidence import Config, main
+from ragformer.eval.cases import ReadingCase
+from ragformer.train.confidence import Config, first_alone, main
+
+
+def test_the_best_passage_alone_is_right_only_where_it_was():
+    sources = (("A", "It swims."), ("B", "It sleeps."))
+    for gold, kept in [((0,), (0,)), ((1,), ()), ((0, 1), (0,))]:
+        case = ReadingCase("1", "What?", sources, ("swims",), gold, (0.5, 1.0))
+        alone = first_alone(case)
+        assert (alone.sources, alone.scores, alone.gold_sources) == (sources[:1], (0.5,), kept)
 
 
 def test_the_recipe_writes_a_confidence_that_the_decoder_uses(tiny_models, tmp_path):
@@ -26,8 +35,13 @@ def test_the_recipe_writes_a_confidence_that_the_decoder_uses(tiny_models, tmp_p
     (decoder / "confidence.json").write_text('{"weights": {"a feature of old": 1.0}}')
     config = Config(path, decoder, tiny_models / "encoder", passages=2, coverage=0.6)
     lines = list(main(config))  # what the old file held does not matter
-    assert lines[0] == "reading.jsonl: 6 questions"
+    assert lines[:2] == ["reading.jsonl: 6 rows read", "reading.jsonl: 12 rows read"]
     fitted = load_decoder(decoder).confidence
     assert fitted is not None
     assert lines[-1].endswith(f"with threshold {fitted.threshold}")
     assert 0 <= fitted.threshold <= 1
+    held_out = json.loads((decoder / "confidence.json").read_text())["held_out"]
+    assert held_out["rows"] == 12
+    assert 0 <= held_out["ece"] <= 1
+    assert held_out["table"][-1]["coverage"] == 1
+    assert f"  ece {held_out['ece']}" in lines
