@@ -37,8 +37,8 @@ def _punctuation_cuts(text: str) -> list[int]:
     cuts = []
     for match in _STOP.finditer(text):
         before = text[max(0, match.start() - 12) : match.start()]
-        is_leader = match.group().startswith("....")  # from a heading to its page
-        if is_leader or (match.group().startswith(".") and _ABBREVIATION.search(before)):
+        abbreviated = match.group().startswith(".") and _ABBREVIATION.search(before)
+        if abbreviated or leads_to_page(text[max(0, match.end() - 12) : match.end()]):
             continue
         cuts.append(match.end())
     return cuts
@@ -70,7 +70,12 @@ def _is_row(line: str) -> bool:
 
 def _is_entry(line: str) -> bool:
     """Whether a line looks like one of a list of contents: "12 Results" or "Results ..... 12"."""
-    return bool(_NUMBERED.match(line)) or line.rstrip(" 0123456789").endswith(".....")
+    return bool(_NUMBERED.match(line)) or leads_to_page(line)
+
+
+def leads_to_page(line: str) -> bool:
+    """Whether dots lead to a page number at its end, or to its end: "Results . . . . . 12"."""
+    return line.rstrip(" \t0123456789")[-12:].replace(" ", "").endswith(".....")
 
 
 _ROWS = (_is_row, _FIELD.match, _is_entry)

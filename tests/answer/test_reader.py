@@ -104,6 +104,16 @@ def test_where_nothing_is_visible_there_is_no_answer(reader: Reader, text: str) 
     assert (read.candidates, read.n_passages, read.margin) == ((), 1, -math.inf)
 
 
+def test_a_list_of_contents_answers_nothing(reader: Reader) -> None:
+    line = "9.1 Notice periods . . . . . . . . . 14"
+    assert reader.read("What is the notice period?", [("", line)]).candidates == ()
+    beside = f"{line}\nThe period is three months."
+    (passage,) = {
+        beside[c.start : c.end] for c in reader.read(QUESTION, [("", beside)]).candidates[:1]
+    }
+    assert passage in "The period is three months."
+
+
 def test_without_passages_there_is_no_answer(reader: Reader) -> None:
     assert reader.read(QUESTION, []).candidates == ()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragformer.text.sentences import sentence_spans
+from ragformer.text.sentences import leads_to_page, sentence_spans
 
 PIECES = [
     "A b. ",
@@ -116,3 +116,16 @@ def test_one_line_like_a_field_or_an_entry_is_no_form():
     assert sentences(text) == [text]
     text = "It was built in the first days of the year\n1900 Paris being its home until today."
     assert sentences(text) == [text]
+
+
+@pytest.mark.parametrize(
+    "line", ["Results ..... 12", "9.1 Notice . . . . . . .", "Index . . . . . 7 "]
+)
+def test_leader_dots_lead_to_a_page_and_end_no_sentence(line):
+    assert leads_to_page(line)
+    assert sentences(line) == [line.strip()]
+
+
+@pytest.mark.parametrize("line", ["It goes on...", "See page 12.", "", "A. B. C. D. E."])
+def test_other_dots_lead_nowhere(line):
+    assert not leads_to_page(line)
