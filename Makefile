@@ -1,17 +1,19 @@
 # make demo   index the sample PDFs and ask three questions
 # make test   run the tests
 # make check  lint, formatting, types, layers
+# make screens  draw the README's pictures of the page anew (needs Chromium)
 #
 # PYTHON=python3.12 picks another interpreter. On Linux without a GPU set TORCH_INDEX to PyTorch's
 # CPU index (see the README), or the plain torch wheel brings several GB of CUDA.
 
 PYTHON ?= python3
 PDFS ?= tests/samples/pdfs
+HARD ?= ../shared/robust
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench clean
+.PHONY: help demo test check screens soak fuzz robust bench clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -28,9 +30,22 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The same laws with fifty times the random examples (profile "soak" in tests/conftest.py), by hand.
+screens: $(INSTALLED)
+	$(BIN)/python tests/browser/screenshots.py ui/screenshots
+
+# The same laws with fifty times the random examples (profile "soak" in tests/conftest.py), and the
+# indexer killed at every single step and at 200 instants, by hand.
 soak: $(INSTALLED)
 	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0
+
+# 10,000 cases each: PDFs with spoiled bytes for the reader; text for cleaning, order and chunks.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest --hypothesis-profile=fuzz --timeout=0 tests/pdf/test_mutated.py \
+	  tests/pdf/test_clean.py tests/pdf/test_order.py tests/pdf/test_chunk.py
+
+# Every file of a folder of hard PDFs through `ragformer index`, by hand.
+robust: $(INSTALLED)
+	$(BIN)/python tests/robust.py $(HARD)
 
 bench: $(INSTALLED)
 	$(BIN)/ragformer bench index $(PDFS)
@@ -43,7 +58,7 @@ endif
 
 clean:
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find ragformer cli tests -name __pycache__ -prune -exec rm -rf {} +
+	find ragformer cli ui tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit( \

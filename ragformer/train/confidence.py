@@ -43,7 +43,7 @@ class Config:
     encoder: Path
     passages: int = 8
     questions_per_file: int = 300
-    coverage: float = 0.6
+    coverage: float = 0.8
     seed: int = 0
 
 

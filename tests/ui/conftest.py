@@ -1,0 +1,40 @@
+"""The page run by Streamlit's own test runner, on a home of its own and untrained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ragformer_ui
+import streamlit as st
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+
+APP = Path(ragformer_ui.__file__).with_name("app.py")
+OpenApp = Callable[..., AppTest]
+
+
+def _documents() -> None:
+    from ragformer_ui.documents import documents_page
+
+    documents_page()
+
+
+@pytest.fixture
+def open_app(home: Path) -> Iterator[OpenApp]:
+    """open_app(documents=False, address="127.0.0.1"): a tab of its own, run once.
+
+    documents: that page alone, as this runner opens pages by their files only.
+    """
+    before = config.get_option("server.address")
+
+    def run(documents: bool = False, address: str | None = "127.0.0.1") -> AppTest:
+        config.set_option("server.address", address)
+        make = AppTest.from_function(_documents) if documents else AppTest.from_file(str(APP))
+        make.default_timeout = 60
+        return make.run()
+
+    yield run
+    config.set_option("server.address", before)
+    st.cache_resource.clear()

@@ -1,0 +1,10 @@
+"""The page: chat with the documents and see the proof on the page. Started by `ragformer ui`.
+
+    app.py        the gate, the password, the two pages
+    chat.py       questions and answers    past.py       the chats that are kept
+    viewer.py     the cited page           documents.py  what is in the collection, and what goes in
+    explain.py    how an answer was found
+
+Streamlit runs the whole script at every click, so what it shows comes from small functions of
+plain values (guard, plain, blocks, export, ledger, uploads); what lasts lives in jobs and state.
+"""
