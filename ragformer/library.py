@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,8 +23,8 @@ from ragformer.store.chats import Chats
 from ragformer.store.files import DATABASE
 from ragformer.store.listing import CollectionInfo, list_collections
 from ragformer.store.lookup import the_document
-from ragformer.store.migrations import migrate
 from ragformer.store.store import Store
+from ragformer.store.uploads import drop_uploads
 from ragformer.store.vectors import VectorIndex
 from ragformer.store.within import without_up
 from ragformer.text.normalize import check_question
@@ -157,7 +156,7 @@ class Library:
         """
         if self._store is None:
             if not self.exists and self.name == DEFAULT_COLLECTION:
-                return _empty_store(self.folder)
+                return Store.empty(self.folder)
             if not self.exists:
                 names = ", ".join(c.name for c in collections(self.settings.home)) or "none yet"
                 raise NotFoundError(
@@ -229,14 +228,19 @@ class Library:
         self.chats.forget_all_but([key for (key,) in self.store.query("SELECT id FROM documents")])
 
     def remove(self, document_id: str) -> None:
-        """Remove a document, its words, vectors and the chats drawn from it; its files stay."""
+        """Remove a document, its words, vectors and the chats drawn from it; its files stay, but
+        for copies that came through the browser."""
+        document = self.store.find(document_id)
         self.store.remove_document(document_id)
-        self._forget_chats()
-        self.store.checkpoint()
+        self._forget_files(document.paths if document else ())
 
     def forget_failure(self, path: Path) -> None:
         """Forget a file that could not be read."""
         self.store.remove_path(path)
+        self._forget_files((path,))
+
+    def _forget_files(self, paths: Sequence[Path]) -> None:
+        drop_uploads(self.folder, paths)
         self._forget_chats()
         self.store.checkpoint()
 
@@ -389,10 +393,3 @@ class Library:
         Raises NotFoundError if there is none, InputError naming them if there are several.
         """
         return the_document(self.store, name, self.name)
-
-
-def _empty_store(folder: Path) -> Store:
-    """A collection with nothing in it, in memory only."""
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    migrate(connection)
-    return Store(folder, connection, readonly=True)

@@ -12,6 +12,7 @@ from small_documents import CATS, TAX, Index, WritePdf, statuses
 from ragformer.library import Library
 from ragformer.store.rows import KnownFile
 from ragformer.store.store import Store
+from ragformer.store.uploads import UPLOADS
 from ragformer.types import Answer
 
 
@@ -30,6 +31,23 @@ def test_nothing_of_a_removed_document_is_left_in_the_home(
     assert b"eighteen" not in left
     assert b"October" in left
     assert cats.exists()
+
+
+def test_a_copy_that_came_through_the_browser_goes_with_its_document(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    theirs = write_pdf("cats.pdf", CATS)
+    uploads = library.folder / UPLOADS
+    uploads.mkdir(parents=True)
+    ours, spoiled = uploads / "cats.pdf", uploads / "spoiled.pdf"
+    shutil.copy(theirs, ours)
+    spoiled.write_bytes(b"no PDF")
+    index(library, theirs, uploads)
+    (document,) = library.store.documents()
+    library.remove(document.id)
+    assert (theirs.exists(), ours.exists(), spoiled.exists()) == (True, False, True)
+    library.forget_failure(spoiled)
+    assert not spoiled.exists()
 
 
 def left_of(home: Path, trace: bytes) -> list[Path]:

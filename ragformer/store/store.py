@@ -24,6 +24,7 @@ from ragformer.store import write
 from ragformer.store.check import find_faults
 from ragformer.store.files import connect, plain_errors
 from ragformer.store.lock import indexer_lock
+from ragformer.store.migrations import migrate
 from ragformer.store.read_vectors import Ids, Vectors, read_vectors
 from ragformer.store.rows import (
     DOCUMENTS,
@@ -62,6 +63,13 @@ class Store:
         """
         connection, readonly = connect(folder, create, readonly)
         return cls(folder, connection, readonly)
+
+    @classmethod
+    def empty(cls, folder: Path) -> Self:
+        """A collection with nothing in it, in memory only."""
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        migrate(connection)
+        return cls(folder, connection, readonly=True)
 
     def close(self) -> None:
         self.connection.close()

@@ -10,10 +10,10 @@ import pytest
 from ragformer_ui import state
 from ragformer_ui.documents import remove
 from ragformer_ui.jobs import Job, Jobs, lasting, outcome, progress, read_step, told
-from ragformer_ui.uploads import UPLOADS
 from streamlit.testing.v1 import AppTest
 
 from ragformer.library import Library, open_library
+from ragformer.store.uploads import UPLOADS
 
 OpenApp = Callable[..., AppTest]
 CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."

@@ -16,7 +16,7 @@ from ragformer_ui.guard import is_loopback
 from ragformer_ui.jobs import Job, progress, told
 from ragformer_ui.ledger import STATUSES, Row, filtered, page_rows, totals
 from ragformer_ui.plain import counted, escaped
-from ragformer_ui.uploads import MOST_FILES, drop_uploads, readable_place, save_upload
+from ragformer_ui.uploads import MOST_FILES, readable_place, save_upload
 
 
 def documents_page() -> None:
@@ -226,7 +226,6 @@ def remove(rows: Sequence[Row]) -> None:
             library.remove(row.document.id)
         else:
             library.forget_failure(row.path)
-        drop_uploads(library.folder, row.document.paths if row.document else (row.path,))
 
 
 def _pages(row: Row) -> None:

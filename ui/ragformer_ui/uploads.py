@@ -6,14 +6,13 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
 from io import BufferedReader, BytesIO
 from pathlib import Path
 
 from ragformer.errors import InputError
 from ragformer.store.files import disk_error
+from ragformer.store.uploads import UPLOADS
 
-UPLOADS = "uploads"
 MOST_FILES = 200
 LONGEST_NAME = 120
 """Bytes. A file system takes 255, of which a number for a second file of that name needs some."""
@@ -71,13 +70,6 @@ def _write(path: Path, content: BytesIO) -> Path:
 def _digest(content: BytesIO | BufferedReader) -> bytes:
     content.seek(0)
     return hashlib.file_digest(content, "sha256").digest()
-
-
-def drop_uploads(folder: Path, paths: Iterable[Path]) -> None:
-    """Remove those of the files that came through the browser; any other stays."""
-    for path in paths:
-        if path.parent == folder / UPLOADS:
-            path.unlink(missing_ok=True)
 
 
 def readable_place(given: str) -> Path:
