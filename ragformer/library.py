@@ -198,7 +198,7 @@ class Library:
             places = ", ".join(map(str, found.roots))
             raise InputError(f"there is no PDF in {places}; give a folder that holds some")
         tesseract = None if ocr is None else find_tesseract(ocr)
-        options = Options(prune, reembed, rechunk, workers or 0, passwords, (), tesseract)
+        options = Options(prune, reembed, rechunk, workers or 0, passwords, tesseract=tesseract)
         return self.index_found(found, options)
 
     def index_found(self, found: Found, options: Options) -> Iterator[Progress | Report]:

@@ -56,7 +56,9 @@ def watch(
                 continue
             before, found = found, _find(roots)
             gone = tuple(set(before.files) - set(found.files))
-            options = Options(prune, False, False, workers, passwords, gone, tesseract)
+            options = Options(
+                prune, workers=workers, passwords=passwords, gone=gone, tesseract=tesseract
+            )
             try:
                 yield from known.news(library.index_found(found, options))
                 waiting = False

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ragformer.train.calibrate import Calibrated
     from ragformer.types import (
         Answer,
-        Box,
-        Citation,
         Document,
         FileOutcome,
         OutlineItem,
@@ -97,6 +95,8 @@ def document_form(document: Document, outline: Iterable[OutlineItem]) -> Form:
 
 
 def page_form(document: Document, page: Page) -> Form:
+    from ragformer.answer.cite import box_form
+
     return {
         "path": str(document.path),
         "document_id": document.id,
@@ -107,7 +107,7 @@ def page_form(document: Document, page: Page) -> Form:
         "reason": page.reason,
         "text": page.text,
         "words": [
-            {"start": word.start, "end": word.end, "box": _rounded(word.box)} for word in page.words
+            {"start": word.start, "end": word.end, "box": box_form(word.box)} for word in page.words
         ],
     }
 
@@ -117,7 +117,7 @@ def hit_forms(store: Store, passages: Sequence[Passage]) -> list[Form]:
 
 
 def _hit_form(store: Store, rank: int, passage: Passage) -> Form:
-    from ragformer.answer.cite import passage_boxes
+    from ragformer.answer.cite import box_form, passage_boxes
 
     first = store.page(passage.document.id, passage.spans[0].page)
     return {
@@ -131,12 +131,14 @@ def _hit_form(store: Store, rank: int, passage: Passage) -> Form:
         "text": passage.text,
         "spans": [{"page": s.page, "start": s.start, "end": s.end} for s in passage.spans],
         "boxes": [
-            {"page": page, "box": _rounded(box)} for page, box in passage_boxes(store, passage)
+            {"page": page, "box": box_form(box)} for page, box in passage_boxes(store, passage)
         ],
     }
 
 
 def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
+    from ragformer.answer.cite import citation_form
+
     return {
         "id": line_id,
         "question": answer.question,
@@ -144,7 +146,7 @@ def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
         "abstained": answer.abstained,
         "reason": answer.reason,
         "confidence": round(answer.confidence, 4),
-        "citations": [_citation_form(citation) for citation in answer.citations],
+        "citations": [citation_form(citation) for citation in answer.citations],
         "passages": hit_forms(store, answer.passages),
         "backend": answer.backend,
         "model": answer.model,
@@ -154,22 +156,9 @@ def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
     }
 
 
-def _citation_form(citation: Citation) -> Form:
-    return {
-        "mark": citation.mark,
-        "path": str(citation.path),
-        "document_id": citation.document_id,
-        "page": citation.page,
-        "page_label": citation.page_label,
-        "start": citation.span.start,
-        "end": citation.span.end,
-        "quote": citation.quote,
-        "boxes": [{"page": citation.page, "box": _rounded(box)} for box in citation.boxes],
-        "verified": citation.verified,
-    }
-
-
 def summary_form(summary: Summary) -> Form:
+    from ragformer.answer.cite import citation_form
+
     document = summary.document
     return {
         "path": str(document.path),
@@ -177,7 +166,7 @@ def summary_form(summary: Summary) -> Form:
         "title": document.title,
         "pages": document.n_pages,
         "sentences": [
-            {"heading_path": list(said.heading_path)} | _citation_form(said.citation)
+            {"heading_path": list(said.heading_path)} | citation_form(said.citation)
             for said in summary.sentences
         ],
         "unread_pages": list(document.unread_pages),
@@ -225,8 +214,3 @@ def calibrated_form(calibrated: Calibrated) -> Form:
         "chosen": point(calibrated.chosen),
         "seconds": round(calibrated.seconds, 3),
     }
-
-
-def _rounded(box: Box) -> list[float]:
-    """To a hundredth of a point: finer is noise of the number format."""
-    return [round(value, 2) for value in box]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ragformer.store.store import Store
 from ragformer.text.sentences import sentence_spans
 from ragformer.types import Box, Citation, Page, Passage, Span
@@ -125,3 +127,24 @@ def passage_boxes(store: Store, passage: Passage) -> list[tuple[int, Box]]:
             pages[span.page] = store.page(passage.document.id, span.page)
         found += [(span.page, box) for box in line_boxes(pages[span.page], span.start, span.end)]
     return found
+
+
+def citation_form(citation: Citation) -> dict[str, Any]:
+    """A citation as plain values for JSON, in `ask --json` and in a chat that is exported."""
+    return {
+        "mark": citation.mark,
+        "path": str(citation.path),
+        "document_id": citation.document_id,
+        "page": citation.page,
+        "page_label": citation.page_label,
+        "start": citation.span.start,
+        "end": citation.span.end,
+        "quote": citation.quote,
+        "boxes": [{"page": citation.page, "box": box_form(box)} for box in citation.boxes],
+        "verified": citation.verified,
+    }
+
+
+def box_form(box: Box) -> list[float]:
+    """To a hundredth of a point: finer is noise of the number format."""
+    return [round(value, 2) for value in box]

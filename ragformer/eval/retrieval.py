@@ -25,7 +25,7 @@ from ragformer.eval.metrics import Metric, mean_metric, mrr_at, ndcg_at, paired_
 from ragformer.eval.result import make_result
 from ragformer.retrieve.checkpoints import load_peer
 from ragformer.retrieve.embed import Encoder, Vectors, load_encoder, passage_text
-from ragformer.retrieve.retrieve import CANDIDATES, RankedBy, fuse_rankings, rank
+from ragformer.retrieve.retrieve import CANDIDATES, RankedBy, add_pages, fuse_rankings, rank
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
 from ragformer.types import Chunk, Document, Page, Span
@@ -139,7 +139,8 @@ def _rank_all(
         if short_index is not None:
             nearest = short_index.search(first_dims(vector_D[None], dims)[0], CANDIDATES)
             ways[f"vectors-{dims}"] = nearest
-            ways[f"fused-{dims}"] = fuse_rankings({**found, "vectors": nearest}, CANDIDATES)
+            short = add_pages(store, case.question, {"words": found["words"], "vectors": nearest})
+            ways[f"fused-{dims}"] = fuse_rankings(short, CANDIDATES)
         if reader is not None:
             passages = store.passages(ways["fused"])
             reranked = rerank(reader, case.question, passages)
@@ -200,7 +201,7 @@ def sweep_weights(
     """(weight of words, its metrics) from 0 to 1 in twentieths, highest ndcg@10 first.
 
     This is how WORDS_WEIGHT in `ragformer.retrieve.retrieve` was chosen: by hand, on development
-    data.
+    data, of words and vectors alone, before pages are weighed.
     """
     items, ranked = rank_set(found, limit, seed, load_encoder(encoder))
     table = []

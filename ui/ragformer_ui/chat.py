@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ragformer.errors import RagformerError, StoreError
 from ragformer.store.chats import Turn
+from ragformer.text.normalize import MAX_QUESTION
 from ragformer.types import Answer, Document
 from ragformer_ui import past, state, viewer
 from ragformer_ui.blocks import answer_blocks, citation_name, notes
@@ -17,8 +18,6 @@ from ragformer_ui.explain import explanation
 from ragformer_ui.ledger import totals
 from ragformer_ui.parts import show_answer
 from ragformer_ui.plain import counted, escaped
-
-MAX_QUESTION = 2000
 
 
 def chat_page() -> None:
@@ -168,8 +167,12 @@ def _rate(turn_id: int, key: str) -> None:
 
 def _again(turn: Turn) -> None:
     """Take the last turn back and ask its question anew."""
-    if turn.id:
-        state.library().chats.delete_turn(turn.id)
+    try:
+        if turn.id:
+            state.library().chats.delete_turn(turn.id)
+    except StoreError as error:
+        st.toast(escaped(f"This answer cannot be taken back: {error}"))
+        return
     tab = state.tab()
     tab.turns = tab.turns[:-1]
     tab.again = turn.question

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from ragformer.answer.cite import citation_form
 from ragformer.store.chats import Turn
-from ragformer.types import Citation
 from ragformer_ui.blocks import citation_name, sureness
 from ragformer_ui.plain import escaped
 
@@ -33,22 +33,7 @@ def _turn_form(turn: Turn) -> dict[str, Any]:
         "reason": turn.reason,
         "confidence": turn.confidence,
         "stopped": turn.stopped,
-        "citations": [_citation_form(citation) for citation in turn.citations],
-    }
-
-
-def _citation_form(citation: Citation) -> dict[str, Any]:
-    return {
-        "mark": citation.mark,
-        "path": str(citation.path),
-        "document_id": citation.document_id,
-        "page": citation.page,
-        "page_label": citation.page_label,
-        "start": citation.span.start,
-        "end": citation.span.end,
-        "quote": citation.quote,
-        "boxes": [{"page": citation.page, "box": list(box)} for box in citation.boxes],
-        "verified": citation.verified,
+        "citations": [citation_form(citation) for citation in turn.citations],
     }
 
 
