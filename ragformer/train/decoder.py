@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ragformer.answer.reading import N_SEGMENTS, block_mask
-from ragformer.nn.checkpoint import load_weights, save_weights
+from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig, write_model_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.heads import Decoder, new_decoder
 from ragformer.text.normalize import model_line
 from ragformer.text.tokenizer import FIRST_MARK, Tokenizer
 from ragformer.train.curves import Development, draw, reading_measure
+from ragformer.train.deepen import load_deepened
 from ragformer.train.embeddings import start_from
 from ragformer.train.examples import Example
 from ragformer.train.loop import (
@@ -52,9 +53,10 @@ from ragformer.train.reading_data import (
 class Config:
     """data: the folder with text/, qa/ and instruct/. out: weights and tokenizer.model.
 
-    stage "pretrain" starts from nothing, "answer" from the weights in `out`. embeddings: vectors
-    of `train embeddings` for "pretrain" to start its table from. dev: a reading file to measure on
-    every dev_every steps.
+    stage "pretrain" starts from nothing, "answer" from the weights in `out`, which may be of fewer
+    layers. embeddings: vectors of `train embeddings` for "pretrain" to start its table from.
+    cloze_share: rows of "answer" made of plain text. dev: a reading file to measure on every
+    dev_every steps.
     """
 
     data: Path
@@ -71,6 +73,7 @@ class Config:
     batch: int = 32
     writing_share: float = 0.2
     writing_tokens: int = 192
+    cloze_share: float = 0.1
     peak_rate: float = 1e-3
     minutes: float = 20.0
     steps: int = 1_000_000
@@ -86,7 +89,7 @@ def main(config: Config) -> Iterator[str]:
     tokenizer = Tokenizer(config.out / "tokenizer.model")
     model = new_decoder(_transformer(config, tokenizer), config.seed)
     if config.stage == "answer":
-        load_weights(model, config.out)
+        load_deepened(model, config.out)
     elif config.embeddings:
         start_from(model.transformer.embed.weight, config.embeddings)
     model.to(device)
@@ -170,12 +173,12 @@ def _cloze_examples(passages: Iterator[tuple[str, str]], rng: random.Random) -> 
 def _question_examples(
     config: Config, rng: random.Random, passages: Iterator[tuple[str, str]]
 ) -> Iterator[Example]:
-    """Rows of the question files, one in ten a cloze, so that plain text stays in sight."""
+    """Rows of the question files and cloze rows, so that plain text stays in sight."""
     sources = load_sources(config.data, config.characters)
     weights = [WEIGHTS[source.name] for source in sources]
     cloze = _cloze_examples(passages, rng)
     while True:
-        if rng.random() < 0.1:
+        if rng.random() < config.cloze_share:
             yield next(cloze)
         else:
             yield rng.choices(sources, weights)[0].example(rng)

@@ -64,7 +64,7 @@ NEAREST = 16
 """Distractors are drawn evenly from so many contexts nearest to the question."""
 GOLD_REMOVED = 0.15
 """Of the rows with distractors: only these are shown, and the right answer is none."""
-ALTERED = 0.12
+ALTERED = 0.16
 """Of the rows with an answer: the question is changed so that the passage no longer has it."""
 
 
