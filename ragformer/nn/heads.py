@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ragformer.nn.config import TransformerConfig
+from ragformer.nn.rows import Rows
 from ragformer.nn.transformer import Transformer, init_weights, padding_mask
 
 
@@ -44,6 +45,13 @@ class SentenceEncoder(nn.Module):
         """Unit vectors, float32 [B, D]."""
         weights_BT = self.token_weight(ids_BT).squeeze(-1).float().exp() * keep_BT
         return weighted_mean_pool(self.hidden(ids_BT, keep_BT), weights_BT)
+
+    def of_rows(self, ids_BT: Tensor, rows: Rows) -> Tensor:
+        """Unit vectors of N rows laid end to end, float32 [N, D]; B is 1."""
+        weights_T = self.token_weight(ids_BT[0]).float().exp()
+        hidden_TD = self.transformer(ids_BT, mask_BTS=rows)[0].float()
+        summed_ND = torch.zeros(len(rows.lengths), hidden_TD.shape[1], device=ids_BT.device)
+        return F.normalize(summed_ND.index_add(0, rows.row_of, hidden_TD * weights_T), dim=-1)
 
     def bag(self, ids_BT: Tensor, pad: int) -> Tensor:
         """As `forward` without the blocks, a weighted mean of the bare tokens other than `pad`.

@@ -1,7 +1,8 @@
 """The transformer: one core for encoder, decoder and cross-attending decoder.
 
 Shapes: B batch, T query tokens, S key tokens, D d_model, H query heads, G kv heads, E d_head,
-F d_ff, V vocabulary. A mask is bool [B, T, S], True where query t may look at key s.
+F d_ff, V vocabulary. A mask is bool [B, T, S], True where query t may look at key s; or `Rows`
+laid end to end, each of which sees itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ragformer.nn.cache import KVCache, LayerCache
 from ragformer.nn.config import TransformerConfig
+from ragformer.nn.rows import Rows
 
 
 class RMSNorm(nn.Module):
@@ -52,7 +54,7 @@ _PLAIN_SCORES = 1 << 20
 """Scores a head up to which the plain products win on CPU; past it their memory is what costs."""
 
 
-def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, bias: Tensor | None) -> Tensor:
+def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, bias: Tensor | None = None) -> Tensor:
     """Softmax attention [B, H, T, E]; bias [B or 1, 1, T, S] is added to the scaled scores.
 
     On CPU the plain products take a third of the fused kernel's time, forward and back
@@ -104,7 +106,7 @@ class Attention(nn.Module):
         x_BTD: Tensor,
         source_BSD: Tensor,
         rope: tuple[Tensor, Tensor] | None,
-        bias_B1TS: Tensor | None,
+        bias_B1TS: Tensor | Rows | None,
         cache: LayerCache | None,
     ) -> Tensor:
         q_BHTE = self._heads(x_BTD, self.q, self.n_heads)
@@ -117,7 +119,10 @@ class Attention(nn.Module):
             q_BHTE, k_BGSE = apply_rope(q_BHTE, cos, sin), apply_rope(k_BGSE, cos, sin)
         if cache is not None:
             k_BGSE, v_BGSE = cache.append(k_BGSE, v_BGSE)
-        out_BHTE = attend(q_BHTE, k_BGSE, v_BGSE, bias_B1TS)
+        if isinstance(bias_B1TS, Rows):
+            out_BHTE = bias_B1TS.attend(attend, q_BHTE, k_BGSE, v_BGSE)
+        else:
+            out_BHTE = attend(q_BHTE, k_BGSE, v_BGSE, bias_B1TS)
         out_BTD: Tensor = self.o(out_BHTE.transpose(1, 2).flatten(2))
         return out_BTD
 
@@ -157,7 +162,7 @@ class Block(nn.Module):
         self,
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None,
-        bias_B1TS: Tensor | None,
+        bias_B1TS: Tensor | Rows | None,
         cache: LayerCache | None,
         memory_BSD: Tensor | None,
         memory_bias_B1TS: Tensor | None,
@@ -201,7 +206,7 @@ class Transformer(nn.Module):
         *,
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
-        mask_BTS: Tensor | None = None,
+        mask_BTS: Tensor | Rows | None = None,
         cache: KVCache | None = None,
         memory_BSD: Tensor | None = None,
         memory_keep_BS: Tensor | None = None,
@@ -209,10 +214,13 @@ class Transformer(nn.Module):
         """Hidden states [B, T, D].
 
         mask_BTS: who may look at whom; it replaces the config's causal rule, and S counts the
-        cache's tokens first. positions_BT: int64, counted on from the cache when absent.
+        cache's tokens first. positions_BT: int64, counted on from the cache, or in each of the
+        rows, when absent.
         """
         offset = cache.length if cache is not None else 0
         T = ids_BT.shape[1]
+        if positions_BT is None and isinstance(mask_BTS, Rows):
+            positions_BT = mask_BTS.positions
         if positions_BT is None:
             positions_BT = torch.arange(offset, offset + T, device=ids_BT.device)[None]
         if mask_BTS is None and self.config.causal and T > 1:
@@ -223,7 +231,7 @@ class Transformer(nn.Module):
             if self.config.position == "rope"
             else None
         )
-        bias = None if mask_BTS is None else score_bias(mask_BTS)
+        bias = score_bias(mask_BTS) if isinstance(mask_BTS, Tensor) else mask_BTS
         memory_bias = None if memory_keep_BS is None else score_bias(memory_keep_BS[:, None])
         for i, block in enumerate(self.blocks):
             layer_cache = cache.layers[i] if cache is not None else None

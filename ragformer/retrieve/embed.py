@@ -21,6 +21,7 @@ from ragformer.nn.checkpoint import load_weights, weights_id
 from ragformer.nn.config import model_config, read_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder
+from ragformer.nn.rows import Rows
 from ragformer.store.rows import storable
 from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
 from ragformer.text.normalize import model_line
@@ -30,7 +31,9 @@ MAX_TOKENS = 256
 # On CPU what a batch works on should stay in the cache, and below the sizes for which the system
 # gives fresh memory each time: 1024 or 2048 tokens are a fifth faster than 8192, and of 64 chunks
 # batches of 1024 pad 4 %, of 2048 7 %, of 8192 24 %.
-BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}
+CPU_BATCH_TOKENS = 1024
+# A GPU is busy from some ten thousand; the free half of its memory bounds what a batch works on.
+CUDA_BATCH_TOKENS = (4096, 1 << 17)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -109,7 +112,7 @@ class Encoder:
     def _encode(self, prefix: str, texts: Sequence[str]) -> Vectors:
         rows = [self._ids(prefix + text) for text in texts]
         vectors_ND = np.zeros((len(rows), self.dim), dtype=np.float32)
-        batches = length_sorted_batches([len(row) for row in rows], BATCH_TOKENS[self.device.type])
+        batches = length_sorted_batches([len(row) for row in rows], self._batch_tokens())
         # Around all batches, not each: it rounds the weights once for as long as it is open, which
         # it would not do in inference mode.
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
@@ -132,9 +135,24 @@ class Encoder:
 
     @torch.no_grad()
     def _forward(self, rows: list[list[int]]) -> Vectors:
-        ids_BT, keep_BT = (tensor.to(self.device) for tensor in pad_rows(rows))
-        vectors_BD: Vectors = self.model(ids_BT, keep_BT).cpu().numpy()
-        return vectors_BD
+        if self.device.type == "cuda":
+            vectors_BD = self.model.of_rows(*Rows.lay(rows, self.device))
+        else:
+            vectors_BD = self.model(*pad_rows(rows))
+        numbers: Vectors = vectors_BD.cpu().numpy()
+        return numbers
+
+    def _batch_tokens(self) -> int:
+        """How many tokens to compute at once."""
+        if self.device.type == "cpu":
+            return CPU_BATCH_TOKENS
+        free, _ = torch.cuda.mem_get_info(self.device)
+        # Live at once in float32 at worst: the stream, its norm, queries, keys, values and what
+        # they see, and two or three of the MLP's width.
+        config = self.model.config
+        per_token = 4 * (8 * config.d_model + 3 * config.d_ff)
+        low, high = CUDA_BATCH_TOKENS
+        return min(max(free // 2 // per_token, low), high)
 
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
