@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,13 +19,18 @@ from typing import Any, Literal
 import platformdirs
 
 from ragformer.errors import ConfigError, NotFoundError
+from ragformer.types import OPENAI_URL, RemoteModel
 
 PREFIX = "RAGFORMER_"
 PROJECT_FILE = "ragformer.toml"
 DEFAULT_COLLECTION = "default"
+BACKENDS = ("local", "openai")
+DECODINGS = ("span", "free")
 UI_PASSWORD = "RAGFORMER_UI_PASSWORD"
 # Not settings, but ours: full tracebacks from the command line, and what opens the page.
 _OTHER_VARIABLES = frozenset({"RAGFORMER_DEBUG", UI_PASSWORD})
+Backend = RemoteModel | Literal["local", "openai"] | None
+"""What writes answers; "openai" is the RemoteModel of settings and environment."""
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -37,7 +42,10 @@ class Settings:
     choose. workers: processes that read PDFs; 0 means one a core, at most 4. threshold: the
     confidence below which an answer is withheld; None means the model's own. models: the folder
     with encoder/ and decoder/; None means the one that came with the program. encoder: the folder
-    of an encoder, in place of the one in `models`.
+    of an encoder, in place of the one in `models`. backend: what writes answers, "local" for our
+    decoder or "openai" for a server. decoding: how our decoder words a short answer, "span" for
+    a run of a passage's characters or "free". openai_model, openai_context, openai_timeout: as in
+    RemoteModel.
     """
 
     home: Path
@@ -49,7 +57,34 @@ class Settings:
     models: Path | None
     encoder: Path | None
     backend: str
+    decoding: str
+    openai_model: str
+    openai_context: int
+    openai_timeout: int
     origins: dict[str, str]
+
+    @property
+    def collections(self) -> Path:
+        """The folder that holds a folder for each."""
+        return self.home / "collections"
+
+    def remote_model(self, backend: Backend = None) -> RemoteModel | None:
+        """What writes answers in our decoder's place, if anything; None: the backend that is set.
+
+        OPENAI_BASE_URL and OPENAI_API_KEY are read here and nowhere else. Raises ConfigError where
+        the key is missing or the URL is none.
+        """
+        if isinstance(backend, RemoteModel):
+            return backend
+        if (backend or self.backend) == "local":
+            return None
+        return RemoteModel(
+            self.openai_model,
+            os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL,
+            os.environ.get("OPENAI_API_KEY", "").strip(),
+            self.openai_context,
+            self.openai_timeout,
+        )
 
 
 def load_settings(**flags: object) -> Settings:
@@ -114,6 +149,10 @@ def _defaults() -> dict[str, Any]:
         "models": None,
         "encoder": None,
         "backend": "local",
+        "decoding": "span",
+        "openai_model": "",
+        "openai_context": 8192,
+        "openai_timeout": 120,
     }
 
 
@@ -189,10 +228,19 @@ def _share(raw: object) -> float:
     return value
 
 
-def _backend(raw: object) -> str:
-    if raw != "local":
-        raise ValueError('the only backend is "local"')
-    return "local"
+def _one_of(names: Sequence[str]) -> Callable[[object], str]:
+    def parse(raw: object) -> str:
+        if raw not in names:
+            raise ValueError("it must be " + " or ".join(f'"{name}"' for name in names))
+        return str(raw)
+
+    return parse
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError("it must be a text")
+    return raw.strip()
 
 
 _PARSERS: dict[str, Callable[[object], object]] = {
@@ -204,5 +252,9 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "threshold": _share,
     "models": _path,
     "encoder": _path,
-    "backend": _backend,
+    "backend": _one_of(BACKENDS),
+    "decoding": _one_of(DECODINGS),
+    "openai_model": _text,
+    "openai_context": _whole(1024, 10_000_000),
+    "openai_timeout": _whole(1, 3600),
 }

@@ -11,6 +11,7 @@
     |  |- StoreReadOnlyError             it can be read but not written
     |  `- EncoderMismatchError           its vectors come from another encoder
     |- NotFoundError   (LookupError)     no such document, page, model or collection
+    |- ServerError     (ConnectionError) the server of a remote model, or what it sent
     `- WeightsError    (ValueError)      weights that do not fit their configuration
 
 Each message is one plain sentence: what happened, the values involved, and what to do.
@@ -59,6 +60,10 @@ class EncoderMismatchError(StoreError):
 
 class NotFoundError(RagformerError, LookupError):
     """There is no document, page, model or collection of that name."""
+
+
+class ServerError(RagformerError, ConnectionError):
+    """The server of a remote model cannot be reached, refuses, or sends what cannot be read."""
 
 
 class WeightsError(RagformerError, ValueError):

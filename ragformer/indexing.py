@@ -1,7 +1,8 @@
 """Bring a collection in line with files: path -> sha256 -> pages -> chunks -> vectors -> store.
 
 A file whose size and mtime are as last seen costs one `stat`; one whose bytes are known costs a
-hash. Each document is one transaction, so stopping anywhere loses at most the one at hand.
+hash. Each document is one transaction, so stopping anywhere loses at most the one at hand, and of
+a long one, which has a journal (store/drafts.py), the last range of pages or batch of vectors.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from ragformer.pdf.chunk import split_pages
 from ragformer.pdf.language import detect_language
 from ragformer.pdf.ocr import Tesseract, is_due, keep_scans
 from ragformer.pdf.progress import RunPages
-from ragformer.pdf.read import PagesRead, PdfText, follow_pdfs
+from ragformer.pdf.read import RANGE, PageRange, PagesRead, PdfText, follow_pdfs
+from ragformer.store import drafts
+from ragformer.store.keep_vectors import refresh
 from ragformer.store.rows import KnownFile, Stages
 from ragformer.store.store import Store
 from ragformer.types import Chunk, Document, FileOutcome, FileStatus, Progress, Report
-from ragformer.walk import Found, Ignoring, is_gone
+from ragformer.walk import Found, Ignoring, is_gone, place_left
 
 if TYPE_CHECKING:
     from ragformer.retrieve.embed import Encoder, Vectors
 
-READ_VERSION = 2
+READ_VERSION = 3
 CHUNK_VERSION = 3
 EMBED_AT_ONCE = 64  # chunks between two steps of progress: a few batches of the encoder
 _LOOK_AGAIN = -1  # a size and mtime that no file has: the file is tried again at the next run
@@ -77,7 +80,10 @@ def index_files(
         yield from run.look(found.files, options)
         yield from run.read(options)
         yield from run.forget(found.roots, options)
-        if store.generation != before or store.unscrubbed:  # by a run that was cut off
+        dropped = drafts.drop_drafts(store)
+        refresh(store, encoder_id)
+        # A run that was cut off may have left words to wipe.
+        if dropped or store.generation != before or store.unscrubbed:
             store.checkpoint()
     yield run.report()
 
@@ -178,7 +184,7 @@ class _Run:
                 yield self._not_come_to(path, f"{path.name} cannot be opened: {error.strerror}")
                 continue
             held = None if key in outdated else self.store.find(key)
-            moved_from = self._moved_from(held, path) if held else None
+            moved_from = place_left(held.paths, path) if held else None
             try:
                 document = self.store.attach_path(key, file, moved_from) if held else None
             except NotFoundError:  # removed meanwhile
@@ -191,19 +197,6 @@ class _Run:
     def _has_scans(self, document: Document) -> bool:
         return any(is_due(self.store.page(document.id, n)) for n in document.unread_pages)
 
-    def _moved_from(self, document: Document, path: Path) -> Path | None:
-        """Where this file was before: a path of its document where nothing is any more.
-
-        Of several, one with the same name, else one in the same folder.
-        """
-        if path in document.paths:
-            return None
-        return min(
-            (other for other in document.paths if is_gone(other)),
-            key=lambda other: (other.name != path.name, other.parent != path.parent, other),
-            default=None,
-        )
-
     def read(self, options: Options) -> Iterator[Progress]:
         """Read and store the noted files; the readers run ahead while we embed.
 
@@ -213,13 +206,20 @@ class _Run:
             due = {files[0].path: (key, files) for key, files in self._new.items()}
             self._new = {}
             self.pages.n_files += len(due)
+            kept = drafts.begun(self.store, READ_VERSION)
+            begun = {p: PageRange(*kept[key]) for p, (key, _) in due.items() if key in kept}
+            workers, passwords, tesseract = options.workers, options.passwords, options.tesseract
             for path, text in follow_pdfs(
-                list(due), options.workers, options.passwords, tesseract=options.tesseract
+                list(due), workers, passwords, tesseract=tesseract, begun=begun
             ):
                 key, files = due[path]
                 if isinstance(text, PagesRead):
                     self.pages.come_to(path, text)
                     yield self.settle()
+                elif isinstance(text, PageRange):
+                    if _is_as_seen(files[0]):
+                        read = text.pages, text.reader, READ_VERSION
+                        drafts.keep_pages(self.store, key, *read)
                 elif not _is_as_seen(files[0]):
                     self.pages.come_to(path, PagesRead(0, 0))
                     reason = f"{path.name} changed while it was read; index it again"
@@ -232,6 +232,7 @@ class _Run:
                 else:
                     self.pages.come_to(path, PagesRead(len(text.pages), len(text.pages)))
                     yield from self._add(key, files, text)
+                    self.pages_read -= len(begun[path].pages) if path in begun else 0
 
     def _add(self, key: str, files: list[KnownFile], text: PdfText) -> Iterator[Progress]:
         before = [self.store.known_file(file.path) for file in files]
@@ -239,11 +240,12 @@ class _Run:
             text = dataclasses.replace(text, pages=keep_scans(text.pages, self.store.pages(key)))
         language = detect_language("\n".join(page.text for page in text.pages))
         paths = tuple(file.path for file in files)
+        now = datetime.now(UTC)
         document = Document(
-            key, text.title, paths, len(text.pages), datetime.now(UTC), language=language
+            key, text.title, paths, len(text.pages), now, language=language, author=text.author
         )
         chunks = split_pages(text, self.encoder.tokenizer.count)
-        vectors_ND = yield from self._embed(text.title, chunks, len(text.pages))
+        vectors_ND = yield from self._embed(key, text.title, chunks, len(text.pages))
         stages = Stages(text.reader, READ_VERSION, CHUNK_VERSION)
         document = self.store.add_document(
             document, text.pages, chunks, vectors_ND, self.encoder.id, text.outline, files, stages
@@ -253,15 +255,22 @@ class _Run:
             yield self._stored(file, document, known)
 
     def _embed(
-        self, title: str, chunks: Sequence[Chunk], n_pages: int
+        self, key: str, title: str, chunks: Sequence[Chunk], n_pages: int
     ) -> Generator[Progress, None, Vectors]:
-        """The vectors of a document's chunks, with a Progress after every EMBED_AT_ONCE."""
+        """The vectors of a document's chunks, with a Progress after every EMBED_AT_ONCE; those of
+        a long one are kept as they come."""
         before = self.pages.done
         vectors_ND = [embed(self.encoder, title, [])]
+        journal = drafts.DraftVectors(self.store, key, self.encoder.id) if n_pages > RANGE else None
         for start in range(0, len(chunks), EMBED_AT_ONCE):
             some = chunks[start : start + EMBED_AT_ONCE]
-            vectors_ND.append(embed(self.encoder, title, some))
-            self.chunks_embedded += len(some)
+            rows = None if journal is None else journal.of(title, some)
+            if rows is None:
+                rows = embed(self.encoder, title, some)
+                self.chunks_embedded += len(some)
+                if journal is not None:
+                    journal.keep(title, some, rows)
+            vectors_ND.append(rows)
             self.pages.done = max(self.pages.done, before + some[-1].spans[-1].page - 1)
             yield self.settle()
         self.pages.done = before + n_pages
@@ -331,7 +340,8 @@ class _Run:
         pages, outline = tuple(self.store.pages(document.id)), self.store.outline(document.id)
         text = PdfText(document.title, pages, tuple(outline), reader)
         chunks = split_pages(text, self.encoder.tokenizer.count)
-        vectors_ND = yield from self._embed(document.title, chunks, document.n_pages)
+        key, n_pages = document.id, document.n_pages
+        vectors_ND = yield from self._embed(key, document.title, chunks, n_pages)
         self.store.replace_chunks(document.id, chunks, vectors_ND, self.encoder.id, CHUNK_VERSION)
         yield self.settle()
 

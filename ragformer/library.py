@@ -12,20 +12,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ragformer.config import DEFAULT_COLLECTION, Settings, load_settings, model_folder
+from ragformer.config import DEFAULT_COLLECTION, Backend, Settings, load_settings, model_folder
 from ragformer.errors import EncoderMismatchError, InputError, NotFoundError
 from ragformer.nn.identity import weights_id
 from ragformer.store.chats import Chats
 from ragformer.store.files import DATABASE
 from ragformer.store.listing import CollectionInfo, list_collections
 from ragformer.store.lookup import the_document
+from ragformer.store.saved_vectors import AnyIndex, open_index
 from ragformer.store.store import Store
 from ragformer.store.uploads import drop_uploads
-from ragformer.store.vectors import VectorIndex
 from ragformer.store.within import without_up
 from ragformer.text.normalize import check_question
 from ragformer.types import Answer, Document, Passage, Progress, Report
@@ -41,43 +41,49 @@ if TYPE_CHECKING:
 
 MAX_PASSAGES = 100
 _USUAL_WORKERS = 4
+Within = Sequence[str | Path] | None
 OWN_ENCODERS = "encoders"  # in a collection's folder: encoders it was taught, each by its id
 
 
-def open_library(collection: str | None = None, home: Path | str | None = None) -> Library:
+def open_library(
+    collection: str | None = None,
+    home: Path | str | None = None,
+    backend: Backend = None,
+    decoding: str | None = None,
+) -> Library:
     """The collection of that name below `home`, by default those of the configuration.
 
-    Nothing is made until something is indexed. Raises ConfigError for an unusable setting.
+    backend: what writes answers where a question does not say it: "local", "openai" for the server
+    of the configuration, or a RemoteModel. decoding: "span" or "free", see Settings. Nothing is made until something is indexed. Raises
+    ConfigError for an unusable setting.
     """
-    return Library(load_settings(collection=collection, home=home))
+    settings = load_settings(collection=collection, home=home, decoding=decoding)
+    return Library(settings, backend)
 
 
 def collections(home: Path | str | None = None) -> list[CollectionInfo]:
     """Every collection below `home`, by name."""
-    return list_collections(_collections_folder(load_settings(home=home)))
-
-
-def _collections_folder(settings: Settings) -> Path:
-    return settings.home / "collections"
+    return list_collections(load_settings(home=home).collections)
 
 
 class Library:
     """See `open_library`. The models load when first needed; close it, or use it in a `with`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, backend: Backend = None) -> None:
         self.settings = settings
+        self.backend = backend
         self.name = settings.collection
-        self.folder = _collections_folder(settings) / settings.collection
+        self.folder = settings.collections / settings.collection
         self.chats = Chats(self.folder)
         self._store: Store | None = None
-        self._vectors: tuple[int, VectorIndex] | None = None
+        self._vectors: tuple[int, AnyIndex] | None = None
         self._encoder: tuple[Path | None, Encoder] | None = None
         self._reader: tuple[Reader, Confidence | None, FileVersion | None] | None = None
 
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
-            self._store = None
+            self._store = self._vectors = None  # an index may read from its store
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +134,7 @@ class Library:
 
         if self._reader is None:
             self._set_threads()
-            reader = load_decoder()
+            reader = load_decoder(free=self.settings.decoding == "free")
             self._reader = reader, reader.confidence, None
         reader, in_the_box, read = self._reader
         now = own_version(self.folder)  # before reading: what is written meanwhile is read next
@@ -250,32 +256,25 @@ class Library:
         A document that is no longer whole is removed, so that indexing its file reads it again.
         """
         from ragformer.indexing import reembed
-        from ragformer.store.repair import broken_documents, repair_words
+        from ragformer.store.repair import repair_rows, repair_vectors
 
         if not self.exists:
             return []
-        done = ["made the word tables anew"]
         with self.store.indexing():
-            repair_words(self.store)  # first: removing a document takes its words out of them
-            for key in broken_documents(self.store):
-                document = self.store.find(key)
-                self.store.remove_document(key)
-                names = ", ".join(map(str, document.paths)) if document else key[:12]
-                done.append(f"removed {names or key[:12]}: it was not whole; index it again")
+            done = repair_rows(self.store)
             try:
                 self.store.check_encoder(self.encoder.id)
             except EncoderMismatchError:
                 n = sum(reembed(self.store, self.encoder))
                 done.append(f"embedded {n} chunks")
+            done += repair_vectors(self.store, self.encoder.id)
             self._forget_chats()
             self.store.checkpoint()
         return done
 
     # Asking
 
-    def search(
-        self, question: str, k: int | None = None, within: Sequence[str | Path] | None = None
-    ) -> list[Passage]:
+    def search(self, question: str, k: int | None = None, within: Within = None) -> list[Passage]:
         """The k (8 unless set otherwise) best passages, best first.
 
         within: files to look in: names, folders or patterns as for `--in`. Raises InputError for
@@ -287,10 +286,10 @@ class Library:
         return self._retrieve(understand(question, self.store, documents), k, documents, within)
 
     def ask(
-        self, question: str, k: int | None = None, within: Sequence[str | Path] | None = None
+        self, question: str, k: int | None = None, within: Within = None, backend: Backend = None
     ) -> Answer:
-        """The answer from the k best passages, or a refusal; arguments as for `search`."""
-        *_, answer = self.stream(question, k, within)
+        """The answer from the k best passages, or a refusal; arguments as for `stream`."""
+        *_, answer = self.stream(question, k, within, backend=backend)
         assert isinstance(answer, Answer)
         return answer
 
@@ -298,12 +297,14 @@ class Library:
         self,
         question: str,
         k: int | None = None,
-        within: Sequence[str | Path] | None = None,
+        within: Within = None,
         last: Answer | None = None,
+        backend: Backend = None,
     ) -> Iterator[str | Answer]:
         """The answer's text as it is written and, last, exactly one Answer.
 
-        last: the answer before it in a chat, on which a follow-up question leans.
+        k, within: as for `search`. last: the answer before it in a chat, on which a follow-up
+        question leans. backend: as for `open_library`. To stop, close the iterator.
         """
         from ragformer.answer.about import about_documents
         from ragformer.retrieve.followup import recent_documents
@@ -314,14 +315,22 @@ class Library:
         if told := about_documents(question, self.store, documents, recent):
             return iter((told.text, told))
         from ragformer.answer.answer import answer_question
+        from ragformer.answer.prose import answer_remotely
 
+        remote = self.settings.remote_model(backend or self.backend)  # first: it may not do
         asked = understand(question, self.store, documents, last)
         passages = self._retrieve(asked, k, documents, within)
-        least = self.settings.threshold
-        pieces = answer_question(asked.text, passages, self.store, self.reader, least, documents)
+        if remote is None:
+            pieces = answer_question(
+                asked.text, passages, self.store, self.reader, self.settings.threshold, documents
+            )
+        else:
+            # It is told what was asked before, so it needs no words of that in the question.
+            put, before = (question, last) if asked.follows else (asked.text, None)
+            pieces = answer_remotely(put, passages, self.store, remote, documents, before)
         return as_asked(pieces, question, asked)
 
-    def _scope(self, within: Sequence[str | Path] | None) -> list[Document]:
+    def _scope(self, within: Within) -> list[Document]:
         """The documents to look in, each with the path first that `within` names."""
         if within is None:
             return self.store.documents()
@@ -335,11 +344,7 @@ class Library:
         return documents
 
     def _retrieve(
-        self,
-        asked: Asked,
-        k: int | None,
-        scope: list[Document],
-        within: Collection[str | Path] | None,
+        self, asked: Asked, k: int | None, scope: list[Document], within: Within
     ) -> list[Passage]:
         from ragformer.answer.rerank import RERANKED, rerank
         from ragformer.retrieve.retrieve import retrieve
@@ -363,20 +368,18 @@ class Library:
         ]
         return rerank(self.reader, asked.text, here)[:k] if here else []
 
-    def _encoder_and_vectors(self) -> tuple[Encoder, VectorIndex]:
+    def _encoder_and_vectors(self) -> tuple[Encoder, AnyIndex]:
         """The encoder and its vectors: those from before or those from after, if it is switched."""
         try:
             return (encoder := self.encoder), self._vector_index(self.store, encoder.id)
         except EncoderMismatchError:  # `adapt` may have switched between the two: look once more
             return (encoder := self.encoder), self._vector_index(self.store, encoder.id)
 
-    def _vector_index(self, store: Store, encoder_id: str) -> VectorIndex:
-        """Every vector of this encoder, built again when the collection has changed."""
+    def _vector_index(self, store: Store, encoder_id: str) -> AnyIndex:
+        """Every vector of this encoder, opened again when the collection has changed."""
         generation = store.generation
         if self._vectors is None or self._vectors[0] != generation:
-            store.check_encoder(encoder_id)
-            ids_N, vectors_ND = store.vectors(encoder_id)
-            self._vectors = generation, VectorIndex.build(ids_N, vectors_ND)
+            self._vectors = generation, open_index(store, encoder_id)
         return self._vectors[1]
 
     # Looking things up

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+
+from ragformer.errors import ConfigError
 
 PageStatus = Literal["text", "ocr", "empty", "failed"]
 FileStatus = Literal["added", "unchanged", "replaced", "failed", "removed"]
 AbstainReason = Literal["empty_collection", "no_passage", "low_confidence", "unread_pages"]
 Box = tuple[float, float, float, float]
+OPENAI_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A PDF by content: `id` is the sha256 of its bytes, `paths` where those bytes were seen."""
+    """A PDF by content: `id` is the sha256 of its bytes, `paths` where those bytes were seen.
+
+    author: as the file records it, "" where it does not; often a program's name, or a company's.
+    """
 
     id: str
     title: str
@@ -99,6 +106,7 @@ class Document:
     status_counts: dict[str, int] = dataclasses.field(default_factory=dict)
     language: str = ""
     unread_pages: tuple[int, ...] = ()
+    author: str = ""
 
     @property
     def path(self) -> Path:
@@ -151,16 +159,17 @@ class Citation:
 class Answer:
     """The end of every question: a cited answer, or a refusal with its reason.
 
-    searched_as: what was searched and read, where that is not the question. note: what could not
-    be done as asked, a sentence. about: the documents of an answer that quotes nothing, as it comes
-    from what the store knows of them.
+    confidence: None where a remote model wrote it, of which nothing was measured. searched_as: what
+    was searched and read, where that is not the question. note: what could not be done as asked, a
+    sentence. about: the documents of an answer that quotes nothing, as it comes from what the store
+    knows of them. dropped: how many "marks" and "quotes" of a remote model did not hold.
     """
 
     question: str
     text: str
     citations: tuple[Citation, ...]
     passages: tuple[Passage, ...]
-    confidence: float
+    confidence: float | None
     abstained: bool
     reason: AbstainReason | None
     backend: str
@@ -169,6 +178,58 @@ class Answer:
     searched_as: str = ""
     note: str = ""
     about: tuple[Document, ...] = ()
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteModel:
+    """A model behind a server that speaks the OpenAI protocol, to write answers in our decoder's
+    place. The passages found for a question are sent to it.
+
+    name: as the server calls it; "" means the only one it has. api_key: "" where none is asked for;
+    it is not in the repr, and nothing stores or prints it. context: tokens that prompt and answer
+    may take. timeout: seconds to wait for the next words. Raises ConfigError for what cannot work.
+    """
+
+    name: str = ""
+    base_url: str = OPENAI_URL
+    api_key: str = dataclasses.field(default="", repr=False)
+    context: int = 8192
+    timeout: float = 120.0
+
+    def __post_init__(self) -> None:
+        if _host(self.base_url) is None:
+            raise ConfigError(
+                "the base URL of a server begins with http:// or https:// and names its host,"
+                " as http://127.0.0.1:11434/v1 does; set OPENAI_BASE_URL"
+            )
+        if not all("!" <= character <= "~" for character in self.api_key):
+            raise ConfigError("OPENAI_API_KEY holds a character that no key has; copy it again")
+        if not self.api_key and self.is_openai:
+            raise ConfigError(
+                f"OPENAI_API_KEY is not set, and {self.address} asks for one; set it, or set"
+                " OPENAI_BASE_URL to a server that needs none, as http://127.0.0.1:11434/v1"
+            )
+
+    @property
+    def address(self) -> str:
+        """The base URL as it may be shown: no user, password or query."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+
+    @property
+    def is_openai(self) -> bool:
+        return _host(self.base_url) == _host(OPENAI_URL)
+
+
+def _host(url: str) -> str | None:
+    """None for what is no web address."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises for what is no number)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
 
 
 @dataclass(frozen=True, slots=True)

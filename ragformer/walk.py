@@ -66,6 +66,21 @@ def is_gone(path: Path) -> bool:
     return False
 
 
+def place_left(known: Iterable[Path], path: Path) -> Path | None:
+    """Where a file that is at `path` was before: one of its `known` paths where nothing is now.
+
+    Of several, one with the same name, else one in the same folder; None if `path` is known.
+    """
+    known = list(known)
+    if path in known:
+        return None
+    return min(
+        (other for other in known if is_gone(other)),
+        key=lambda other: (other.name != path.name, other.parent != path.parent, other),
+        default=None,
+    )
+
+
 @dataclass(slots=True)
 class _Walk:
     """Some folders being walked; `files` in the order they were come to."""

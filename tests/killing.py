@@ -19,7 +19,7 @@ import time
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +30,7 @@ from ragformer import indexing
 from ragformer.config import load_settings
 from ragformer.errors import PdfError
 from ragformer.library import Library
-from ragformer.pdf.read import PagesRead, PdfText
+from ragformer.pdf.read import PageRange, PagesRead, PdfText
 from ragformer.retrieve import embed as _imported_before_the_forks  # noqa: F401
 from ragformer.store import lock
 from ragformer.types import Page
@@ -106,16 +106,26 @@ class MadeUpLibrary(Library):
     encoder_id = property(lambda self: self.made_up.id)  # type: ignore[assignment]
 
 
-def read_text(paths: Sequence[Path], *_: object, **__: object) -> Iterator[tuple[Path, Any]]:
+RANGE = 3  # pages, in place of the real reader's
+
+
+def read_text(
+    paths: Sequence[Path], *_: object, begun: Mapping[Path, PageRange], **__: object
+) -> Iterator[tuple[Path, Any]]:
     """In place of the real reader."""
     for path in paths:
         texts = path.read_text().split("\f")
         yield path, PagesRead(0, len(texts))
         if texts[0].startswith("bad"):
             yield path, PdfError(f"{path.name} is bad")
-        else:
-            pages = [Page(n, str(n), text) for n, text in enumerate(texts, start=1)]
-            yield path, PdfText(path.stem, tuple(pages), (), "made up")
+            continue
+        pages = list(begun[path].pages if path in begun else ())
+        for start in range(len(pages), len(texts), RANGE):
+            some = enumerate(texts[start : start + RANGE], start=start + 1)
+            pages += [Page(n, str(n), text) for n, text in some]
+            if len(pages) % RANGE == 0 and len(texts) > RANGE:
+                yield path, PageRange(tuple(pages[-RANGE:]), "made up")
+        yield path, PdfText(path.stem, tuple(pages), (), "made up")
 
 
 class Steps:
@@ -168,6 +178,7 @@ def run(job: Job) -> None:
 
     if not job.real:
         indexing.follow_pdfs = read_text  # type: ignore[assignment]
+        indexing.RANGE, indexing.EMBED_AT_ONCE = RANGE, 2
     if job.kill_at or job.steps:
         sqlite3.connect = traced  # type: ignore[assignment]
         for name in ("_sha256", "split_pages", "embed", "detect_language", "_is_as_seen"):

@@ -18,6 +18,7 @@ from ragformer.errors import (
 )
 from ragformer.library import Library, open_library
 from ragformer.nn.checkpoint import save_weights
+from ragformer.pdf import read
 from ragformer.retrieve.embed import load_encoder
 from ragformer.store.store import Store
 from ragformer.types import Progress, Report
@@ -139,6 +140,45 @@ def test_stopping_at_any_step_keeps_what_is_done_and_the_next_run_does_the_rest(
         steps.close()  # type: ignore[attr-defined]
         assert len(library.store.documents()) == done
     assert index(library, folder).pages_read == 0
+
+
+def test_a_long_file_goes_on_where_it_was_cut_off(
+    library: Library, write_pdf: WritePdf, monkeypatch: pytest.MonkeyPatch, index: Index
+) -> None:
+    for module in (indexing, read):
+        monkeypatch.setattr(module, "RANGE", 4)
+    monkeypatch.setattr(indexing, "EMBED_AT_ONCE", 2)
+    path = write_pdf("long.pdf", *[f"{CATS} {n}" for n in range(11)])
+    for step in library.index([path]):
+        assert isinstance(step, Progress)
+        if step.chunks_embedded >= 4:
+            break
+    assert library.store.documents() == library.search("cat") == []
+    assert library.store.query("SELECT count(*) FROM draft_pages") == [(8,)]
+    report = index(library, path)
+    assert (report.pages_read, report.chunks_embedded) == (3, 7)
+    assert library.store.query("SELECT * FROM draft_pages, draft_vectors") == []
+    after = snapshot(library)
+    library.remove(library.store.documents()[0].id)
+    report = index(library, path)
+    assert (report.pages_read, report.chunks_embedded) == (11, 11)
+    assert snapshot(library) == after
+
+
+def test_what_was_begun_of_a_file_that_is_no_more_leaves_no_trace(
+    library: Library, write_pdf: WritePdf, monkeypatch: pytest.MonkeyPatch, index: Index
+) -> None:
+    for module in (indexing, read):
+        monkeypatch.setattr(module, "RANGE", 4)
+    path = write_pdf("long.pdf", *[f"{CATS} {n}" for n in range(6)])
+    for step in library.index([path]):
+        if isinstance(step, Progress) and step.chunks_embedded:
+            break
+    said = b"eighteen hours"
+    assert any(said in file.read_bytes() for file in library.folder.glob("store.db*"))
+    write_pdf("long.pdf", TAX)
+    assert index(library, path).pages_read == 1
+    assert not any(said in file.read_bytes() for file in library.folder.glob("store.db*"))
 
 
 def test_two_indexers_at_once_are_refused_by_name(

@@ -64,6 +64,10 @@ STEPS: dict[str, list[str]] = {
         "DELETE FROM documents",
         "DELETE FROM titles",
         "DELETE FROM turns",
+        "REPLACE INTO draft_pages",
+        "REPLACE INTO draft_vectors",
+        "DELETE FROM draft_pages",
+        "DELETE FROM draft_vectors",
         "UPDATE meta SET",
         "INSERT INTO chunk_words",
         "INSERT INTO chunk_grams",
@@ -130,6 +134,7 @@ def write_texts(docs: Path) -> None:
         (docs / f"{name}.pdf").write_text(
             f"Of {name} cats.\fPage two: {name} dogs.\f人口密度{name}"
         )
+    (docs / "long.pdf").write_text("\f".join(f"Page {n} of a long one." for n in range(8)))
     (docs / "bad.pdf").write_text("bad")
     (docs / "mended.pdf").write_text("bad as yet")
     shutil.copy(docs / "same.pdf", docs / "twin.pdf")
@@ -142,6 +147,7 @@ def change_texts(docs: Path) -> None:
     (docs / "spoiled.pdf").write_text("bad from now on")
     (docs / "mended.pdf").write_text("It can be read now.")
     (docs / "new.pdf").write_text("A new one.\fOf two pages.")
+    (docs / "long.pdf").write_text("\f".join(f"Page {n} of another." for n in range(9)))
 
 
 def add_chats(home: Path) -> None:

@@ -12,10 +12,12 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from ragformer.errors import InputError, NotFoundError, StoreError
+from ragformer.errors import InputError, NotFoundError, ServerError, StoreError
 from ragformer_cli import forms
 from ragformer_cli.documents import troubles
 from ragformer_cli.terminal import (
+    backend_options,
+    chosen_backend,
     collection_option,
     follow,
     is_terminal,
@@ -39,6 +41,11 @@ _BATCH_HELP = 'Questions, one a line, or JSONL {"id", "question", "in"}; - is st
 _batch_option = click.option(
     "--batch", type=click.File("rb"), metavar="FILE", help=f"{_BATCH_HELP} Prints JSON lines."
 )
+_decoding_option = click.option(
+    "--decoding",
+    type=click.Choice(["span", "free"]),
+    help="The short answer: copied from one place, or worded as the decoder likes.  [default: span]",
+)
 
 
 @click.command()
@@ -46,7 +53,8 @@ _batch_option = click.option(
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH...]")
 @within_option
 @k_option("Passages to answer from.")
-@click.option("--backend", type=click.Choice(["local"]), help="What writes the answer.")
+@backend_options
+@_decoding_option
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
 @_batch_option
 @collection_option
@@ -59,6 +67,8 @@ def ask(
     within: tuple[str, ...],
     k: int | None,
     backend: str | None,
+    model: str | None,
+    decoding: str | None,
     no_stream: bool,
     batch: IO[bytes] | None,
     collection: str | None,
@@ -74,13 +84,11 @@ def ask(
       ragformer ask "What is the deposit?" lease.pdf --json
       ragformer ask --batch questions.txt --json > answers.jsonl
     """
-    from ragformer.config import load_settings
     from ragformer.library import open_library
 
-    load_settings(backend=backend)
     if batch is not None and question is not None:
         paths = (Path(question), *paths)  # there is no QUESTION: its place holds a path
-    with open_library(collection) as library:
+    with open_library(collection, None, chosen_backend(backend, model), decoding) as library:
         scope = _scope(library, paths, within)
         if batch is not None:
             _each_line(batch, lambda line: _answer_line(library, line, k, scope))
@@ -136,8 +144,17 @@ def search(
 @click.command()
 @within_option
 @k_option("Passages to answer from.")
+@backend_options
+@_decoding_option
 @collection_option
-def chat(within: tuple[str, ...], k: int | None, collection: str | None) -> None:
+def chat(
+    within: tuple[str, ...],
+    k: int | None,
+    backend: str | None,
+    model: str | None,
+    decoding: str | None,
+    collection: str | None,
+) -> None:
     """Ask question after question; "and how long is it?" is asked of what was answered before.
 
     /sources shows the passages of the last answer, /quit or the end of input leaves.
@@ -147,7 +164,7 @@ def chat(within: tuple[str, ...], k: int | None, collection: str | None) -> None
     last: Answer | None = None
     number: int | None = None
     saved = True
-    with open_library(collection) as library:
+    with open_library(collection, None, chosen_backend(backend, model), decoding) as library:
         for line in _prompts():
             if line == "/quit":
                 break
@@ -157,7 +174,7 @@ def chat(within: tuple[str, ...], k: int | None, collection: str | None) -> None
                 continue
             try:
                 last = _ask(library, line, k, within or None, last=last)
-            except (InputError, NotFoundError) as error:
+            except (InputError, NotFoundError, ServerError) as error:
                 warn(str(error))
                 continue
             if saved:
@@ -270,7 +287,7 @@ def _each_line(lines: IO[bytes], answer: Callable[[_Line], forms.Form]) -> None:
         try:
             line = _parse(raw, number)
             say_json(answer(line))
-        except (InputError, NotFoundError) as error:
+        except (InputError, NotFoundError, ServerError) as error:
             failed += 1
             question = line.question if line else raw.decode("utf-8", "replace").strip()
             say_json({"id": line.id if line else None, "question": question, "error": str(error)})

@@ -145,7 +145,7 @@ def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
         "answer": answer.text,
         "abstained": answer.abstained,
         "reason": answer.reason,
-        "confidence": round(answer.confidence, 4),
+        "confidence": None if answer.confidence is None else round(answer.confidence, 4),
         "citations": [citation_form(citation) for citation in answer.citations],
         "passages": hit_forms(store, answer.passages),
         "backend": answer.backend,
@@ -153,6 +153,7 @@ def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
         "usage": answer.usage,
         "searched_as": answer.searched_as,
         "note": answer.note,
+        "dropped": {name: answer.dropped.get(name, 0) for name in ("marks", "quotes")},
     }
 
 

@@ -92,38 +92,47 @@ def retrieval(
 
 
 @evaluate.command()
-@click.argument("path", type=_path, metavar="FILE")
+@click.argument("paths", nargs=-1, required=True, type=_path, metavar="FILE...")
 @click.option(
     "--passages",
     type=click.IntRange(1, 32),
+    multiple=True,
     metavar="N",
     help="Read the question's passage among N: the others are the file's that share its words."
-    "  [default: as in the file]",
+    " Repeatable.  [default: as in the file]",
 )
 @click.option("--no-gold", is_flag=True, help="Leave the right one of --passages out.")
 @click.option("--held-out", is_flag=True, help="Only questions that training leaves out.")
+@click.option("--decoding", type=click.Choice(["span", "free"]), default="span", show_default=True)
 @_limit_option
 @_seed_option
 @json_option
 def reading(
-    path: Path,
-    passages: int | None,
+    paths: tuple[Path, ...],
+    passages: tuple[int, ...],
     no_gold: bool,
     held_out: bool,
+    decoding: str,
     limit: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
-    """Is the answer read off the given passage right? A reading file."""
+    """Is the answer read off the given passage right? Reading files; of several, a row each.
+
+    \b
+    Examples:
+      ragformer eval reading squad-dev.jsonl.xz --passages 1 --passages 5 --passages 20
+      ragformer eval reading data/qa/*.jsonl.xz --held-out --limit 200
+    """
     from ragformer.eval.neighbours import Neighbours
-    from ragformer.eval.reading import run
+    from ragformer.eval.reading import Way, run
     from ragformer.eval.reading_metrics import MEANINGS
 
-    if no_gold and passages is None:
+    if no_gold and not passages:
         raise click.UsageError("--no-gold needs --passages")
-    among = None if passages is None else Neighbours(passages, not no_gold)
-    result = run(path, limit, seed, among=among, held_out=held_out)
-    _say_result(result, as_json, MEANINGS)
+    ways = [Way(Neighbours(n, not no_gold), held_out) for n in passages]
+    ways = ways or [Way(held_out=held_out)]
+    _say_result(run(paths, limit, seed, ways=ways, free=decoding == "free"), as_json, MEANINGS)
 
 
 @evaluate.command()

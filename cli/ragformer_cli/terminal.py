@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ragformer.config import Backend
     from ragformer.types import FileOutcome, Progress, Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,6 +42,24 @@ def within_option(command: Command) -> Command:
 
 def k_option(help_text: str) -> Callable[[Command], Command]:
     return click.option("-k", type=click.IntRange(1, 100), metavar="N", help=help_text)
+
+
+def backend_options(command: Command) -> Command:
+    """--backend and --model, to be given to `chosen_backend`."""
+    help_text = "What writes the answer: our decoder, or a server that speaks the OpenAI protocol."
+    backend = click.option("--backend", type=click.Choice(["local", "openai"]), help=help_text)
+    model = click.option("--model", metavar="M", help="The server's model, for --backend openai.")
+    return backend(model(command))
+
+
+def chosen_backend(backend: str | None, model: str | None) -> Backend:
+    """What these options and the configuration lead to; raises ConfigError where that cannot be."""
+    from ragformer.config import load_settings
+
+    remote = load_settings(backend=backend, openai_model=model).remote_model()
+    if remote is None and model is not None:
+        raise click.UsageError("--model goes with --backend openai")
+    return remote or "local"
 
 
 def is_terminal(stream: IO[str]) -> bool:

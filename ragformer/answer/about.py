@@ -96,6 +96,33 @@ def _titles(store: Store, documents: list[Document]) -> str:
     return _each(documents, lambda d: f"The title of {d.path.name} is “{d.title}”.")
 
 
+def _authors(store: Store, documents: list[Document]) -> str:
+    """Nothing where no file records one: then its text may name one."""
+    known = [document for document in documents if document.author]
+    if not known:
+        return ""
+    return _each(known, lambda d: f"{d.path.name} records “{d.author}” as its author.")
+
+
+def _subject(store: Store, documents: list[Document]) -> str:
+    return _each(documents, lambda document: _subject_of(store, document))
+
+
+def _subject_of(store: Store, document: Document) -> str:
+    name = document.path.name
+    items = store.outline(document.id) or _headings(store, document)
+    top: list[str] = []
+    for level in range(3):  # a title may be the only heading of the first
+        if len(top := [item.title for item in items if item.level <= level]) > 2:
+            break
+    lines = [f"{name} is “{document.title}”, {_count(document.n_pages, 'page')}."]
+    if top:
+        more = "; and more" if len(items) > MAX_NAMED else ""
+        lines.append(f"Its headings: {'; '.join(top[:MAX_NAMED])}{more}.")
+    lines.append(f"Its central sentences, each with its page: ragformer summarize {name}")
+    return "\n".join(lines)
+
+
 def _outline(store: Store, documents: list[Document]) -> str:
     return _each(documents, lambda document: _outline_of(store, document))
 
@@ -212,6 +239,11 @@ _PATTERNS: tuple[tuple[str, _Tell], ...] = (
     (rf"(?:what ?{_IS} )?the (?:number of pages|page count|page number count){_OF}", _pages),
     (rf"what ?{_IS} the titles? (?:of|in) {_THING}", _titles),
     (rf"what ?{_IS} {_THING} (?:called|titled|entitled)", _titles),
+    (rf"who ?(?:{_IS}|was|were) the authors? of {_THING}", _authors),
+    (rf"who (?:wrote|authored|has written|have written) {_THING}", _authors),
+    (rf"(?:what ?{_IS} )?the (?:author|authors|name of the author) of {_THING}", _authors),
+    (rf"what ?{_IS} {_THING} about", _subject),
+    (rf"(?:summari[sz]e|(?:an? |the )?(?:summary|overview) of) {_THING}", _subject),
     (rf"(?:what|which) {_CHAPTERS} (?:does|do) {_DOC} (?:have|contain|include)", _outline),
     (
         rf"(?:what|which) {_PARTS} (?:does|do) {_THING} (?:have|contain|include|consist of)",
@@ -227,6 +259,7 @@ _PATTERNS: tuple[tuple[str, _Tell], ...] = (
     (rf"how many chapters (?:are there|are){_OF}", _chapters),
     (rf"(?:what|which|how many) {_FILES}{_HERE}", _files),
     (rf"(?:all |all of )?(?:the |my |your )?{_FILES}(?: in the (?:collection|library))?", _files),
+    (rf"what ?{_IS} in (?:the|this|my|our|your) {_PLACE}", _files),
     (rf"which pages{_OF} {_CANNOT}", _unread),
     (rf"(?:are|were) there (?:any )?(?:unread|unreadable) pages{_OF}", _unread),
     (rf"could (?:all|every) (?:the )?pages?{_OF} be read", _unread),

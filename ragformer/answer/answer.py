@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ragformer.answer.cite import cite, joins, page_name, quote_range
+from ragformer.answer.cite import checked_citation, joins, page_name, quote_range
 from ragformer.answer.confidence import Confidence
 from ragformer.answer.evidence import evidence
+from ragformer.answer.freely import write_freely
 from ragformer.answer.reader import OpenPrompt, Read, Reader
 from ragformer.answer.refusal import Refusal, nothing_found
 from ragformer.answer.rerank import prior_of, read_as, search_score
-from ragformer.errors import NotFoundError, StoreError, WeightsError
+from ragformer.errors import WeightsError
 from ragformer.nn.constrain import Range
 from ragformer.store.store import Store
 from ragformer.text.tokenizer import MAX_MARKS
@@ -55,7 +56,8 @@ def answer_question(
         return
     texts = list(map(read_as, passages))
     prompt = reader.open(question, texts, list(map(joins, passages)))
-    read = reader.find(prompt, prior_of(map(search_score, passages)))
+    prior = prior_of(map(search_score, passages))
+    read = reader.find(prompt, prior)
     confidence = _confidence(reader)
     sure = confidence(evidence(question, read, texts, reader)) if read.candidates else 0.0
     limit = confidence.threshold if threshold is None else threshold
@@ -63,6 +65,8 @@ def answer_question(
         yield from _refuse(Refusal(question, "low_confidence", scope), passages, reader, sure)
         return
     found = _found(question, store, passages, read)
+    if reader.free and found.short and (written := write_freely(reader, prompt, prior)):
+        found = replace(found, short=short_form(written))
     parts = []
     for part in _write(found, reader, prompt):
         parts.append(part)
@@ -95,15 +99,7 @@ def _found(question: str, store: Store, passages: Sequence[Passage], read: Read)
     best = read.candidates[0]
     passage = passages[best.passage]
     start, end = quote_range(passage, best.start, best.end)
-    name, again = passage.document.path.name, "try again, or run: ragformer doctor --repair"
-    try:
-        citation = cite(store, passage, best.passage + 1, start, end)
-    except NotFoundError as error:
-        raise StoreError(f"{name} has left the collection while it was read; {again}") from error
-    if not citation.verified:
-        raise StoreError(
-            f"page {citation.page} of {name} does not say what was found there by search; {again}"
-        )
+    citation = checked_citation(store, passage, best.passage + 1, start, end)
     # A word longer than a quote may be is cut with it.
     short = short_form(passage.text[best.start : min(best.end, end)])
     if _YES_OR_NO.match(question) or short == short_form(citation.quote):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ragformer.errors import NotFoundError, StoreError
 from ragformer.store.store import Store
 from ragformer.text.sentences import sentence_spans
 from ragformer.types import Box, Citation, Page, Passage, Span
@@ -86,6 +87,20 @@ def cite(store: Store, passage: Passage, mark: int, start: int, end: int) -> Cit
         boxes=tuple(line_boxes(page, place.start, place.end)),
         verified=page.text[place.start : place.end] == quote,
     )
+
+
+def checked_citation(store: Store, passage: Passage, mark: int, start: int, end: int) -> Citation:
+    """As `cite`, of what may be shown; raises StoreError where the page says something else."""
+    name, again = passage.document.path.name, "try again, or run: ragformer doctor --repair"
+    try:
+        citation = cite(store, passage, mark, start, end)
+    except NotFoundError as error:
+        raise StoreError(f"{name} has left the collection while it was read; {again}") from error
+    if not citation.verified:
+        raise StoreError(
+            f"page {citation.page} of {name} does not say what was found there by search; {again}"
+        )
+    return citation
 
 
 def page_name(citation: Citation) -> str:

@@ -113,10 +113,13 @@ class Reader:
         identity: str,
         confidence: Confidence | None = None,
         bf16: bool | None = None,
+        free: bool = False,
     ) -> None:
         """bf16: whether prompts are read in bfloat16, as the decoder was trained; None for yes
-        where it is faster."""
+        where it is faster. free: whether short answers are written by `write_freely`, where `find`
+        copies them."""
         self.confidence = confidence
+        self.free = free
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.id = identity
@@ -194,6 +197,17 @@ class Reader:
         nats_P = torch.log_softmax(torch.tensor(nats).nan_to_num(nan=_mean(nats)), 0)
         return nats_P.tolist()
 
+    def starts(self, prompt: OpenPrompt, prior: Sequence[float] = ()) -> Tensor:
+        """As `_start_logits`, -inf where no answer may start; prior: see `find`."""
+        allowed_S = torch.tensor(may_start(prompt), device=self.device)
+        open_S = self._start_logits(prompt).masked_fill(~allowed_S, -torch.inf)
+        if not prior or not allowed_S.any():
+            return open_S
+        nats = [prior[at[0]] if at is not None else 0.0 for at in prompt.reading.places]
+        moved_S = open_S + torch.tensor(nats, device=self.device)
+        moved_S += open_S.logsumexp(0) - moved_S.logsumexp(0)
+        return moved_S
+
     def _start_logits(self, prompt: OpenPrompt) -> Tensor:
         """For each token of the prompt how well an answer starts there, float32 [S]."""
         hidden_1SD = prompt.hidden_1SD
@@ -207,14 +221,9 @@ class Reader:
         It moves where an answer starts, never how likely there is one.
         """
         reading, prompt_1SD = prompt.reading, prompt.hidden_1SD
-        allowed_S = torch.tensor(may_start(prompt), device=self.device)
-        if not allowed_S.any():
+        open_S = self.starts(prompt, prior)
+        if not torch.isfinite(open_S).any():
             return Read((), 0.0, 0.0, len(prompt.sources), len(reading.ids))
-        open_S = self._start_logits(prompt).masked_fill(~allowed_S, -torch.inf)
-        if prior:
-            nats = [prior[place[0]] if place is not None else 0.0 for place in reading.places]
-            moved_S = open_S + torch.tensor(nats, device=self.device)
-            open_S = moved_S + (open_S.logsumexp(0) - moved_S.logsumexp(0))
         none_1 = self.model.token_logits(prompt_1SD[:, -1:])[0, :1, NO_ANSWER].float()
         first_S1 = torch.log_softmax(torch.cat([open_S, none_1]), -1)
         anywhere_S, none = first_S1[:-1], float(first_S1[-1])
@@ -343,10 +352,12 @@ def _best_of_each_start(found: list[Candidate]) -> list[Candidate]:
     return list(kept.values())
 
 
-def load_decoder(path: Path | None = None, *, confidence: bool = True) -> Reader:
+def load_decoder(
+    path: Path | None = None, *, confidence: bool = True, free: bool = False
+) -> Reader:
     """The decoder in the folder `path`, or the one in the box; on the GPU where there is one.
 
-    confidence: whether to load confidence.json too, where it is.
+    confidence: whether to load confidence.json too, where it is. free: as for Reader.
     """
     folder = model_folder("decoder", path)
     model = Decoder(model_config(folder, "decoder"))
@@ -358,4 +369,5 @@ def load_decoder(path: Path | None = None, *, confidence: bool = True) -> Reader
         tokenizer,
         weights_id(folder),
         load_confidence(folder) if fitted else None,
+        free=free,
     )

@@ -11,15 +11,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ragformer.answer.confidence import FEATURES, Confidence, features
 from ragformer.answer.evidence import evidence
+from ragformer.answer.freely import write_freely
 from ragformer.answer.reader import Reader, load_decoder
 from ragformer.answer.rerank import prior_of
 from ragformer.errors import InputError
 from ragformer.eval.cases import ReadingCase, held_out_cases, read_reading, sample
+from ragformer.eval.metrics import Metric
 from ragformer.eval.neighbours import Neighbours, with_neighbours
 from ragformer.eval.reading_metrics import Row, reading_metrics
 from ragformer.eval.result import make_result
@@ -36,34 +39,58 @@ LONGEST_SOURCE = 700
 """Tokens: a longer source is read in pieces, as the reader leaves out what has no room."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the questions of a file are read.
+
+    among: passages to read in place of the question's own; None leaves those as they are in the
+    file. held_out: only questions that training leaves out, where the file is one of the training
+    data.
+    """
+
+    among: Neighbours | None = None
+    held_out: bool = False
+
+
 def run(
-    path: Path,
+    paths: Sequence[Path],
     limit: int | None = None,
     seed: int = 0,
     decoder: Path | None = None,
     threshold: float | None = None,
-    among: Neighbours | None = None,
-    held_out: bool = False,
+    ways: Sequence[Way] = (Way(),),
+    free: bool = False,
 ) -> dict[str, Any]:
-    """Measure reading on a reading file.
+    """Measure reading on reading files; of several, or several ways, each metric is told of each.
 
-    decoder: its folder, None for the one in the box. threshold: the confidence from which on an
-    answer counts as given; None for the one stored with the decoder. among: passages to read in
-    place of the question's own; None leaves those as they are in the file. held_out: only questions
-    that training leaves out, where the file is one of the training data.
+    limit: questions of each file. decoder: its folder, None for the one in the box. threshold: the
+    confidence from which on an answer counts as given; None for the one stored with the decoder.
+    free: see Reader; the quoted sentence and the confidence are those of the copied answer.
     """
-    everything = read_reading(path)
-    cases = sample(held_out_cases(everything) if held_out else everything, limit, seed)
-    if not cases:
-        raise InputError(f"{path} holds no question; check the file")
-    if among is not None:
-        cases = with_neighbours(cases, everything, among)
-    reader = load_decoder(decoder)
-    rows = read_cases(cases, reader)
+    reader = load_decoder(decoder, free=free)
     if threshold is None:
         threshold = (reader.confidence or ODDS).threshold
-    metrics = reading_metrics(rows, threshold, seed)
-    return make_result("reading", len(rows), metrics, {"decoder": reader.id})
+    metrics: dict[str, Metric] = {}
+    n = 0
+    for path in paths:
+        everything = read_reading(path)
+        for way in ways:
+            name = [path.name.split(".")[0]] if len(paths) > 1 else []
+            name += [str(way.among.n)] if len(ways) > 1 and way.among else []
+            rows = read_cases(_cases(path, everything, way, limit, seed), reader)
+            found = reading_metrics(rows, threshold, seed)
+            metrics |= {"/".join([*name, key]): metric for key, metric in found.items()}
+            n += len(rows)
+    return make_result("reading", n, metrics, {"decoder": reader.id})
+
+
+def _cases(
+    path: Path, everything: Sequence[ReadingCase], way: Way, limit: int | None, seed: int
+) -> list[ReadingCase]:
+    cases = sample(held_out_cases(everything) if way.held_out else everything, limit, seed)
+    if not cases:
+        raise InputError(f"{path} holds no question; check the file")
+    return cases if way.among is None else with_neighbours(cases, everything, way.among)
 
 
 def read_cases(cases: Sequence[ReadingCase], reader: Reader) -> list[Row]:
@@ -82,16 +109,17 @@ def _read_case(case: ReadingCase, reader: Reader) -> Row:
     started = time.perf_counter()
     prompt = reader.open(case.question, passages)
     read = reader.find(prompt, prior)
+    written = write_freely(reader, prompt, prior) if reader.free else ""
     seconds = time.perf_counter() - started
     yardstick = overlap_sentence(case.question, passages, reader)
     if not read.candidates:
-        return Row(case, "", "", -1, yardstick, NOTHING, 0.0, read.n_tokens, seconds)
+        return Row(case, written, "", -1, yardstick, NOTHING, 0.0, read.n_tokens, seconds)
     best = read.candidates[0]
     index, (_, text) = parts[best.passage]
     values = evidence(case.question, read, passages, reader)
     return Row(
         case,
-        text[best.start : best.end],
+        written or text[best.start : best.end],
         sentence_around(text, best.start, best.end),
         index,
         yardstick,

@@ -54,7 +54,8 @@ class Rows:
         """
         if q_BHTE.is_cuda and q_BHTE.dtype in (torch.float16, torch.bfloat16):
             return self._at_once(q_BHTE, k_BGTE, v_BGTE)
-        parts = zip(*(x.split(self.lengths, dim=2) for x in (q_BHTE, k_BGTE, v_BGTE)), strict=True)
+        split = [torch.split(x, list(self.lengths), dim=2) for x in (q_BHTE, k_BGTE, v_BGTE)]
+        parts = zip(*split, strict=True)
         return torch.cat([attend(q, k, v) for q, k, v in parts], dim=2)
 
     def _at_once(self, q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a document says of itself: its title and its table of contents."""
+"""What a document says of itself: its title, its author and its table of contents."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ _LEFTOVER = re.compile(
 _HEADING = re.compile(r"(table of )?contents|introduction|abstract|summary|index", re.IGNORECASE)
 
 
+_NOBODY = re.compile(
+    r"(admin(istrator)?|author|default|(pc|the )?user\w*|owner|unknown|anonymous|none|n/a"
+    r"|microsoft.*|adobe \w+ \d.*|.*@.*|.*[a-z]{2}://.*)$",
+    re.IGNORECASE,
+)
+
+
 def plain_line(text: str) -> str:
     """Text from a PDF's own records on one clean line."""
     return " ".join(clean(text).text.split())
@@ -34,6 +41,15 @@ def choose_title(recorded: str, pages: Iterable[Page], path: Path) -> str:
     first = next(iter(pages), None)
     largest = _largest_text(first) if first is not None else ""
     return largest or plain_line(path.stem) or "untitled"
+
+
+def choose_author(recorded: str) -> str:
+    """The author the file records, "" for what is no name but an account, a machine or a program:
+    "admin", "WIN7", "ADMS"."""
+    author = plain_line(recorded)[:MAX_TITLE]
+    account = " " not in author and (author.upper() == author or any(map(str.isdigit, author)))
+    cased = author.upper() != author.lower()
+    return "" if (account and cased) or _NOBODY.match(author) else author
 
 
 def _says_something(title: str) -> bool:

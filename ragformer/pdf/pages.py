@@ -1,7 +1,7 @@
 """The two readers of the child process: pdfium for text with boxes, pypdf as the gentler second.
 
-Both offer the same: n_pages, label(i), title(), outline(), page(i), with i from 0. Imported only
-in the child, because a hostile file can take the whole process down.
+Both offer the same: n_pages, label(i), title(), author(), outline(), page(i), i from 0. Imported
+only in the child, because a hostile file can take the whole process down.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ class PdfiumFile:
 
     def title(self) -> str:
         return str(self._pdf.get_metadata_value("Title"))
+
+    def author(self) -> str:
+        return str(self._pdf.get_metadata_value("Author"))
 
     def outline(self) -> Outline:
         items: Outline = []
@@ -317,6 +320,10 @@ class PypdfFile:
     def title(self) -> str:
         metadata = self._pdf.metadata
         return str(metadata.title or "") if metadata is not None else ""
+
+    def author(self) -> str:
+        metadata = self._pdf.metadata
+        return str(metadata.author or "") if metadata is not None else ""
 
     def outline(self) -> Outline:
         items: Outline = []

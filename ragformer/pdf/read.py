@@ -1,6 +1,6 @@
 """Read PDFs in child processes: whatever a file does, the caller gets pages or one PdfError.
 
-    path -> child (sandbox.py) -> frames -> PdfText
+    path -> child (sandbox.py) -> frames -> PageRange of a long file -> PdfText
 
 A child serves many files. When one dies, by a crash or by a limit, the page it was at is tried
 once more with the gentler reader in a fresh child, then given up as failed, and reading goes on.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +21,13 @@ from typing import Any
 from ragformer.errors import PasswordError, PdfError
 from ragformer.pdf.child import USUAL_LIMITS, Child, ChildDiedError, Limits
 from ragformer.pdf.ocr import Tesseract, is_due, read_scans
-from ragformer.pdf.outline import choose_title, outline_items, plain_line
+from ragformer.pdf.outline import choose_author, choose_title, outline_items, plain_line
 from ragformer.types import OutlineItem, Page, Word
 
-__all__ = ["Limits", "PagesRead", "PdfText", "follow_pdfs", "read_pdf", "read_pdfs"]
+__all__ = ["Limits", "PageRange", "PagesRead", "PdfText", "follow_pdfs", "read_pdf", "read_pdfs"]
 
 TELL_EVERY = 25  # pages of a file between two PagesRead
+RANGE = 200  # pages: a longer file is handed over in ranges of so many before it is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class PdfText:
     pages: tuple[Page, ...]
     outline: tuple[OutlineItem, ...]
     reader: str
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,17 @@ class PagesRead:
 
     n: int
     n_pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageRange:
+    """Pages of a long file, in order, that will not change: they may be kept should it break off.
+
+    reader: as in PdfText, so far.
+    """
+
+    pages: tuple[Page, ...]
+    reader: str
 
 
 def read_pdf(path: Path, password: str | None = None, limits: Limits = USUAL_LIMITS) -> PdfText:
@@ -72,7 +85,7 @@ def read_pdfs(
     passwords: tried in order on files that need one. At most 2 * workers files wait in memory.
     """
     for path, read in follow_pdfs(paths, workers, passwords, limits):
-        if not isinstance(read, PagesRead):
+        if isinstance(read, PdfText | PdfError):
             yield path, read
 
 
@@ -82,18 +95,22 @@ def follow_pdfs(
     passwords: Sequence[str] = (),
     limits: Limits = USUAL_LIMITS,
     tesseract: Tesseract | None = None,
-) -> Iterator[tuple[Path, PagesRead | PdfText | PdfError]]:
-    """As `read_pdfs`, with a PagesRead when a file is open and after every TELL_EVERY pages.
+    begun: Mapping[Path, PageRange] | None = None,
+) -> Iterator[tuple[Path, PagesRead | PageRange | PdfText | PdfError]]:
+    """As `read_pdfs`, with a PagesRead when a file is open and after every TELL_EVERY pages, and
+    the PageRanges of a file of more than RANGE pages.
 
-    tesseract: reads the pages that have no text, `workers` at once.
+    tesseract: reads the pages that have no text, `workers` at once. begun: the first pages of
+    files, from an earlier run; reading goes on behind them.
     """
+    begun = begun or {}
     waiting = iter(list(paths))
     running: dict[Future[PdfText | PdfError], Path] = {}
     news: _News = SimpleQueue()
     with ThreadPoolExecutor(workers) as threads, _Pool(workers, limits, tesseract) as pool:
         while True:
             while len(running) < 2 * workers and (path := next(waiting, None)) is not None:
-                future = threads.submit(pool.read, path, passwords, news)
+                future = threads.submit(pool.read, path, passwords, news, begun.get(path))
                 running[future] = path
                 future.add_done_callback(news.put)
             if not running:
@@ -105,7 +122,7 @@ def follow_pdfs(
                 yield item
 
 
-_News = SimpleQueue[Future[PdfText | PdfError] | tuple[Path, PagesRead]]
+_News = SimpleQueue[Future[PdfText | PdfError] | tuple[Path, PagesRead | PageRange]]
 
 
 class _Pool:
@@ -127,12 +144,14 @@ class _Pool:
         for child in self._children:
             child.close()
 
-    def read(self, path: Path, passwords: Sequence[str], news: _News) -> PdfText | PdfError:
+    def read(
+        self, path: Path, passwords: Sequence[str], news: _News, begun: PageRange | None
+    ) -> PdfText | PdfError:
         child = self._idle.get()
         try:
-            for step in _read(child, path, passwords):
+            for step in _read(child, path, passwords, begun):
                 if isinstance(step, PdfText):
-                    return self._with_scans(step, child, path, passwords)
+                    return self._with_scans(step, child, path, passwords, news)
                 news.put((path, step))
             raise AssertionError("the stream ended without a PdfText")
         except PdfError as error:
@@ -141,12 +160,19 @@ class _Pool:
             self._idle.put(child)
 
     def _with_scans(
-        self, text: PdfText, child: Child, path: Path, passwords: Sequence[str]
+        self, text: PdfText, child: Child, path: Path, passwords: Sequence[str], news: _News
     ) -> PdfText:
-        if self._tesseract is None or not any(map(is_due, text.pages)):
+        scans = (page for page in text.pages if is_due(page) or page.status == "ocr")
+        if self._tesseract is None or next(scans, None) is None:
             return text
         request: dict[str, object] = {"path": str(path.absolute()), "passwords": list(passwords)}
-        pages = read_scans(text.pages, child, request, self._tesseract, self._scanning)
+        pages: list[Page] = []
+        for start in range(0, len(text.pages), RANGE):
+            some = text.pages[start : start + RANGE]
+            found = read_scans(some, child, request, self._tesseract, self._scanning)
+            if len(text.pages) > RANGE and any(map(is_due, some)):
+                news.put((path, PageRange(tuple(found), text.reader)))
+            pages += found
         return dataclasses.replace(text, pages=tuple(pages), reader=f"{text.reader}+tesseract")
 
 
@@ -160,12 +186,34 @@ class _Draft:
     gentle: list[int] = field(default_factory=list)
     pdfium: bool = True
     values: _Points = field(default_factory=lambda: _Points())
+    n_told: int = 0
+
+    @classmethod
+    def after(cls, begun: PageRange | None) -> _Draft:
+        """One that goes on behind these pages."""
+        if begun is None:
+            return cls()
+        readers = set(begun.reader.split("+")) - {""}
+        return cls(pages=list(begun.pages), readers=readers, n_told=len(begun.pages))
+
+    @property
+    def reader(self) -> str:
+        return "+".join(sorted(self.readers))
+
+    def untold(self) -> Iterator[PageRange]:
+        """The next range of a long file, when it is there."""
+        n_pages = 0 if self.head is None else int(self.head["n_pages"])
+        if n_pages > RANGE and len(self.pages) - self.n_told >= RANGE:
+            yield PageRange(tuple(self.pages[self.n_told :]), self.reader)
+            self.n_told = len(self.pages)
 
 
-def _read(child: Child, path: Path, passwords: Sequence[str]) -> Iterator[PagesRead | PdfText]:
-    """PagesRead as it goes and, last, exactly one PdfText."""
+def _read(
+    child: Child, path: Path, passwords: Sequence[str], begun: PageRange | None = None
+) -> Iterator[PagesRead | PageRange | PdfText]:
+    """PagesRead and PageRanges as it goes and, last, exactly one PdfText."""
     _check_file(path)
-    draft = _Draft()
+    draft = _Draft.after(begun)
     child.start_clock()
     deaths = 0
     while True:
@@ -182,7 +230,8 @@ def _read(child: Child, path: Path, passwords: Sequence[str]) -> Iterator[PagesR
         choose_title(str(draft.head["title"]), draft.pages, path),
         tuple(draft.pages),
         outline_items(draft.head["outline"], len(draft.pages)),
-        "+".join(sorted(draft.readers)) or str(draft.head["reader"]),
+        draft.reader or str(draft.head["reader"]),
+        choose_author(str(draft.head["author"])),
     )
 
 
@@ -202,7 +251,7 @@ def _check_file(path: Path) -> None:
 
 def _read_frames(
     child: Child, path: Path, passwords: Sequence[str], draft: _Draft
-) -> Iterator[PagesRead]:
+) -> Iterator[PagesRead | PageRange]:
     """One attempt, from the first page not read yet. A PdfError it raises is final."""
     request = {
         "path": str(path.absolute()),
@@ -222,6 +271,7 @@ def _read_frames(
                 draft.readers.add("pypdf" if head["second"] else str(draft.head["reader"]))
         if draft.head is not None and len(draft.pages) % TELL_EVERY == 0:
             yield PagesRead(len(draft.pages), int(draft.head["n_pages"]))
+        yield from draft.untold()
 
 
 def _refusal(path: Path, head: dict[str, Any], passwords: Sequence[str]) -> PdfError:

@@ -6,7 +6,7 @@ parent. The child serves one file after another; the parent replaces it when it 
 
     start:  -> {"ready": true}
     read:   {"path", "passwords", "first", "gentle", "pdfium", "page_seconds", "memory_mb"}
-            -> {"n_pages", "title", "outline", "reader"}, then for each page
+            -> {"n_pages", "title", "author", "outline", "reader"}, then for each page
                {"page", "label", "text", "status", "reason", "second"} + its words, then {"end"};
                "second" is true where pypdf had to help
     render: {"path", "passwords", "render", "width", ...} -> {"png": true, "pixel"} + the image
@@ -98,16 +98,18 @@ class _Reading:
             self._second.close()
 
     def head(self) -> dict[str, Any]:
-        """What the file says of itself. A broken title or outline costs only itself."""
-        title, outline = "", []
+        """What the file says of itself. What is broken costs only itself and what comes after."""
+        title, author, outline = "", "", []
         try:
             title = self.main.title()
+            author = self.main.author()
             outline = self.main.outline()
         except DAMAGE:
             pass
         return {
             "n_pages": self.main.n_pages,
             "title": title,
+            "author": author,
             "outline": outline,
             "reader": self.main.reader,
         }

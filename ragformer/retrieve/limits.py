@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ragformer.retrieve.naming import named_documents
+from ragformer.retrieve.naming import named_documents, plainly_named
 from ragformer.store.rows import unpack_headings, unpack_spans
 from ragformer.store.store import Store
 from ragformer.text.overlap import stem
@@ -35,10 +35,10 @@ _OVERLAPS = (
 )
 
 _NUMBER = r"\d{1,4}|(?-i:[ivxlc]{1,7}|[IVXLC]{2,7})"  # a single I is a person
-_AT = r"(?:(?:what|how)\s+about(?:\s+on|\s+in)?|on|at|from|in|of)"
+_AT = r"(?:(?:what|how)\s+about(?:\s+on|\s+in)?|on|at|from|in|of|according\s+to)"
 _EDGE = r"(?:(?:at|on|in|near)\s+the\s+(?:top|bottom|beginning|start|end|foot)\s+of\s+)"
 _PAGES = re.compile(
-    rf"\b(?:{_EDGE}|{_AT}\s+)(?:(?P<many>pages|pp\.)|page|p\.)\s*\(?(?P<first>{_NUMBER})\b\)?"
+    rf"(?:\A\s*|\b(?:{_EDGE}|{_AT}\s+|(?P<does>does|did)\s+))(?:(?P<many>pages|pp\.)|page|p\.)\s*\(?(?P<first>{_NUMBER})\b\)?"
     r"(?:(?:\s*(?:[-–—&]|\b(?:to|and|or|through)\b)|(?(many)\s*,(?:\s*(?:and|or)\b)?|(?!)))"
     rf"\s*(?:(?:pages?|pp?\.)\s*)?(?P<last>{_NUMBER})\b)*",
     re.IGNORECASE,
@@ -49,14 +49,26 @@ _NTH_PAGE = re.compile(
 )
 _KIND = r"chapter|section|appendix|annex|part|article"
 _HEADING = re.compile(
-    rf"\b{_AT}\s+(?P<kind>{_KIND}|§)\s*"
+    rf"\b(?:{_AT}|(?P<does>does|did)(?=\s+(?:chap|app|ann)))\s+(?P<kind>{_KIND}|§)\s*"
     rf"(?P<number>\d+(?:\.\d+)*|[ivxlc]{{1,7}}\b|{'|'.join(_COUNT)}|(?-i:[A-H])\b)(?![\w-])",
     re.IGNORECASE,
 )
 _TOPIC = re.compile(
-    r"\b(?:on|from|in|of)\s+the\s+(?:"
+    r"\b(?:on|from|in|of|under|according\s+to)\s+the\s+(?:"
     r"(?:chapter|section|part)\s+(?:on|about|called|titled|entitled|named)\s+(?P<after>[^,;:.?!]+)"
-    r"|[\"“'‘](?P<before>[^\"”'’]+)[\"”'’]\s+(?:chapter|section|part)\b)",
+    r"|[\"“'‘](?P<before>[^\"”'’]+)[\"”'’]\s+(?:chapter|section|part|heading)\b"
+    r"|(?:chapter|section|part|heading)\s+[\"“'‘](?P<quoted>[^\"”'’]+)[\"”'’]"
+    r"|heading\s+(?P<under>[^,;:.?!]+))",
+    re.IGNORECASE,
+)
+# Parts that many documents have; what follows must not go on, as in "the introduction of the law".
+_USUAL = re.compile(
+    r"\b(?:in|from|according\s+to)\s+the\s+(?P<named>abstract|introduction|preface|foreword"
+    r"|discussion|conclusions?|executive\s+summary|glossary|appendix)\b",
+    re.IGNORECASE,
+)
+_DOCUMENT_BEFORE = re.compile(
+    r"(?:\b(?:does|do|did|has)\s+(?P<says>[^,;:?!]+?)\s+\w+|\b(?:in|of|from)\s+(?P<of>[^,;:?!]+?),?)\s*$",
     re.IGNORECASE,
 )
 # What makes a phrase less, or more, than a limit: "not on page 3", "from page 5 to the end", "in
@@ -116,15 +128,27 @@ def find_limits(
         if tail is None:
             continue
         length, named = tail
-        limits = _with(limits, match, named)
-        rest = _without(rest, match.start(), match.end() + length)
-    if (match := _TOPIC.search(rest)) and not _NOT.search(rest[: match.start()]):
-        end, headings = _on_topic(match, _headings(store, limits.documents))
-        said = (*limits.said, rest[match.start() : end])
-        length, named = _document_behind(rest[end:], limits.documents) or (0, limits.documents)
-        limits = replace(limits, topic=headings, said=said, documents=named)
-        rest = _without(rest, match.start(), end + length) if headings else rest
+        limits = _with(limits, match, named if length else _named_before(match, named))
+        rest = _without(rest, match, match.end() + length)
+    rest, limits = _with_topic(rest, limits, store)
     return (rest, limits) if limits.said else (question, None)
+
+
+def _with_topic(rest: str, limits: Limits, store: Store) -> tuple[str, Limits]:
+    """The question without the phrase that says what it is a chapter on, and the limits with it."""
+    for pattern in (_TOPIC, _USUAL):
+        match = pattern.search(rest)
+        if match is None or _NOT.search(rest[: match.start()]):
+            continue
+        end, headings = _on_topic(match, _headings(store, limits.documents))
+        tail = _document_behind(rest[end:], limits.documents)
+        if pattern is _USUAL and not (headings and tail):
+            continue
+        length, named = tail or (0, limits.documents)
+        said = (*limits.said, rest[match.start() : end])
+        limits = replace(limits, topic=headings, said=said, documents=named)
+        return (_without(rest, match, end + length) if headings else rest), limits
+    return rest, limits
 
 
 def _is_limit(match: re.Match[str], pattern: re.Pattern[str]) -> bool:
@@ -151,6 +175,13 @@ def _document_behind(
         if whole and (named := named_documents(name, documents)):
             return end, tuple(named)
     return None if of_document["of"] else (0, documents)
+
+
+def _named_before(match: re.Match[str], documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    """The documents that "does the manual say on page 9" means; all where none is named."""
+    before = _DOCUMENT_BEFORE.search(match.string[: match.start()])
+    named = plainly_named(before["says"] or before["of"], documents) if before else ()
+    return tuple(named) or documents
 
 
 def _ends(text: str) -> bool:
@@ -183,13 +214,17 @@ def _figure(number: str) -> str:
     return number
 
 
-def _without(text: str, start: int, end: int) -> str:
-    """`text` without start..end, with neither its comma in front nor a doubled space left."""
-    before, after = text[:start].rstrip(), text[end:].lstrip()
+def _without(text: str, match: re.Match[str], end: int) -> str:
+    """`text` without all from the match to `end`, with neither its comma in front nor a doubled
+    space left; "does page 5 say" becomes "does the text say"."""
+    before, after = text[: match.start()].rstrip(), text[end:].lstrip()
+    if does := match.groupdict().get("does"):
+        return f"{before} {does} the text {after}".strip()
     if not before:
         after = after.lstrip(",;: ")
-    joint = "" if not before or after[:1] in ("", ",", ".", "?", "!", ";", ":") else " "
-    return before + joint + after
+    if after[:1] in ("", ",", ".", "?", "!", ";", ":"):
+        return before.rstrip(",") + after
+    return f"{before} {after}" if before else after
 
 
 def limited_chunks(store: Store, limits: Limits) -> list[int]:
@@ -272,10 +307,11 @@ def _on_topic(match: re.Match[str], headings: set[str]) -> tuple[int, frozenset[
     Words behind the topic may belong to the question: the longest beginning that a heading holds
     is the topic. With none, it is all of it.
     """
-    group = "after" if match["after"] else "before"
+    group = str(match.lastgroup)
     stems_of = {heading: set(map(stem, words(heading))) for heading in headings}
     ends = [match.start(group) + word.end() for word in re.finditer(r"\S+", match[group])]
-    for end in reversed(ends if group == "after" else ends[-1:]):  # a quoted one is whole
+    open_ended = group in ("after", "under")
+    for end in reversed(ends if open_ended else ends[-1:]):  # a quoted one is whole
         said = {stem(w) for w in words(match.string[match.start(group) : end])} - STOP_WORDS
         whole = said and words(match.string[:end])[-1] not in STOP_WORDS
         if whole and (meant := {h for h, stems in stems_of.items() if said <= stems}):

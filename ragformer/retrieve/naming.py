@@ -11,11 +11,16 @@ from ragformer.types import Document
 
 # What any document may be called.
 _KINDS = """
-    agreement article book booklet brochure collection contract document documentation ebook file
-    folder guide guidebook guideline handbook invoice law leaflet lease letter library manual
-    pamphlet paper pdf policy publication regulation report statute study text textbook thesis work
+    8k 10k 10q agreement article book booklet brochure catalog catalogue collection contract
+    datasheet document documentation ebook file filing folder form guide guidebook guideline
+    handbook invoice law leaflet lease letter library manifesto manual memo minutes newsletter
+    pamphlet paper pdf plan policy presentation proposal prospectus protocol publication regulation
+    report slides specification statute study syllabus text textbook thesis transcript tutorial
+    whitepaper work
 """
 _WORD = re.compile(r"[^\W_]+")
+_FORM_NUMBER = re.compile(r"\b(\d{1,2})-([A-Za-z])\b")  # a 10-K is a 10K in most file names
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # MonadManifesto.pdf
 
 
 def named_documents(phrase: str, documents: Sequence[Document]) -> list[Document]:
@@ -93,7 +98,7 @@ def _plain(phrase: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
+    return [word.lower() for word in _WORD.findall(_FORM_NUMBER.sub(r"\1\2", text))]
 
 
 def _file_names(document: Document) -> set[str]:
@@ -101,7 +106,8 @@ def _file_names(document: Document) -> set[str]:
 
 
 def _name_stems(document: Document) -> set[str]:
-    names = " ".join([document.title, *(path.stem for path in document.paths)])
+    stems = [path.stem for path in document.paths]
+    names = " ".join([document.title, *stems, *(_CAMEL.sub(" ", name) for name in stems)])
     return set(map(stem, _words(names)))
 
 

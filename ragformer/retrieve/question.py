@@ -18,12 +18,14 @@ from ragformer.types import Answer, Document
 @dataclass(frozen=True, slots=True)
 class Asked:
     """text: what to search and read. chunks: ids to search in, None for all. preferred: ids of
-    chunks to rank a little higher. note: what could not be done as asked, a sentence or ""."""
+    chunks to rank a little higher. note: what could not be done as asked, a sentence or "".
+    follows: whether it leans on the turn before."""
 
     text: str
     chunks: tuple[int, ...] | None = None
     preferred: tuple[int, ...] = ()
     note: str = ""
+    follows: bool = False
 
 
 def understand(
@@ -41,7 +43,7 @@ def understand(
         note = f"There is nothing to search “{said}”, so that limit was left out."
     only = tuple(chunks) or None
     if last is not None and is_follow_up(rest):
-        return Asked(carry(rest, last) or question, only, tuple(cited_chunks(last)), note)
+        return Asked(carry(rest, last) or question, only, tuple(cited_chunks(last)), note, True)
     says_something = any(word not in STOP_WORDS for word in words(rest))
     return Asked(rest if says_something else question, only, (), note)
 
@@ -51,6 +53,7 @@ def as_asked(pieces: Iterator[str | Answer], question: str, asked: Asked) -> Ite
     searched_as = "" if asked.text == question else asked.text
     for piece in pieces:
         if isinstance(piece, Answer):
-            yield replace(piece, question=question, searched_as=searched_as, note=asked.note)
+            note = " ".join(filter(None, (asked.note, piece.note)))
+            yield replace(piece, question=question, searched_as=searched_as, note=note)
         else:
             yield piece

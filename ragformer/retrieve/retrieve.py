@@ -9,8 +9,8 @@ from ragformer.retrieve.embed import Encoder, Vectors
 from ragformer.retrieve.fuse import Ranking, best, weighted_sum
 from ragformer.retrieve.page_words import page_shares
 from ragformer.retrieve.words import search_words
+from ragformer.store.saved_vectors import AnyIndex
 from ragformer.store.store import Ids, Store
-from ragformer.store.vectors import VectorIndex
 from ragformer.types import Passage
 
 CANDIDATES = 100
@@ -33,7 +33,7 @@ RankedBy = dict[str, list[tuple[int, float]]]
 
 def retrieve(
     store: Store,
-    index: VectorIndex,
+    index: AnyIndex,
     encoder: Encoder,
     question: str,
     k: int,
@@ -68,7 +68,7 @@ def retrieve(
 
 def rank(
     store: Store,
-    index: VectorIndex,
+    index: AnyIndex,
     vector_D: Vectors,
     question: str,
     documents: Collection[str] | None = None,

@@ -57,7 +57,8 @@ class Turn:
 
     passages: id and score of each chunk that was read, in order; found_by: each one's scores, as in
     a Passage. thumb: 1 up, 0 down, None unsaid.
-    A turn kept before there were details has none: `confidence` is None.
+    A turn kept before there were details has none: `confidence` is None, as where a remote model
+    wrote the answer. backend: what wrote it.
     """
 
     asked_at: datetime
@@ -72,6 +73,7 @@ class Turn:
     note: str = ""
     searched_as: str = ""
     model: str = ""
+    backend: str = "local"
     stopped: bool = False
     thumb: int | None = None
 
@@ -100,6 +102,7 @@ def turn_of(answer: Answer, stopped: bool = False) -> Turn:
         note=answer.note,
         searched_as=answer.searched_as,
         model=answer.model,
+        backend=answer.backend,
         stopped=stopped,
     )
 
@@ -225,8 +228,9 @@ def _pack(turn: Turn) -> str:
     citations = [
         dataclasses.asdict(citation) | {"path": str(citation.path)} for citation in turn.citations
     ]
-    kept = ("confidence", "passages", "found_by", "note", "searched_as", "model", "stopped")
-    return json.dumps({name: getattr(turn, name) for name in kept} | {"citations": citations})
+    kept = ("confidence", "passages", "found_by", "note", "searched_as", "model", "backend")
+    form = {name: getattr(turn, name) for name in (*kept, "stopped")}
+    return json.dumps(form | {"citations": citations})
 
 
 def _unpack(form: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ragformer.errors import StoreError
+from ragformer.store.keep_vectors import find_file_faults
 from ragformer.store.rows import unpack_headings, unpack_spans, unpack_words
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def find_faults(store: Store) -> list[str]:
     """Every fault, one sentence each. A damaged file ends the search with that fault."""
     faults: list[str] = []
     try:
-        for look in (_file, _word_tables, _vectors, _pages, _documents, _chunks):
+        for look in (_file, _word_tables, _vectors, find_file_faults, _pages, _documents, _chunks):
             faults.extend(look(store))
     except StoreError as error:
         faults.append(str(error))

@@ -65,12 +65,12 @@ def _make(folder: Path) -> None:
         if not (folder / DATABASE).exists():
             folder.chmod(0o700)
             os.close(os.open(folder / DATABASE, os.O_CREAT | os.O_RDWR, 0o600))
-            _keep_names(folder)
+            keep_names(folder)
     except OSError as error:
         raise disk_error(folder, error) from error
 
 
-def _keep_names(folder: Path) -> None:
+def keep_names(folder: Path) -> None:
     """Make the folder's name, and those of the folders it is in, outlast a power cut: SQLite sees
     to its own files only. Windows neither needs nor allows it."""
     for place in (folder, *folder.parents) if os.name == "posix" else ():

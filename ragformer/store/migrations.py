@@ -103,7 +103,36 @@ _FIRST = (
     END""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_AUTHOR = ("ALTER TABLE documents ADD COLUMN author TEXT NOT NULL DEFAULT ''",)
+
+# Of a long document, what a run has done before it is whole: see drafts.py.
+_DRAFTS = (
+    """CREATE TABLE draft_pages (
+        document_id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        read_version INTEGER NOT NULL,
+        reader TEXT NOT NULL,
+        status TEXT NOT NULL,
+        label TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        text TEXT NOT NULL,
+        words BLOB NOT NULL,
+        UNIQUE (document_id, number)
+    )""",
+    """CREATE TABLE draft_vectors (
+        document_id TEXT NOT NULL,
+        encoder_id TEXT NOT NULL,
+        embedded BLOB NOT NULL,
+        vector BLOB NOT NULL,
+        UNIQUE (document_id, encoder_id, embedded)
+    )""",
+    """CREATE TRIGGER document_removed AFTER DELETE ON documents BEGIN
+        DELETE FROM draft_pages WHERE document_id = old.id;
+        DELETE FROM draft_vectors WHERE document_id = old.id;
+    END""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _AUTHOR, _DRAFTS)
 
 
 def version(connection: sqlite3.Connection) -> int:

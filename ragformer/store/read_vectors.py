@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,21 @@ def read_vectors(db: sqlite3.Connection, encoder_id: str) -> tuple[Ids, Vectors]
 
     Raises StoreError where they differ in length.
     """
+    rows = db.execute("SELECT chunk_id, vector FROM vectors WHERE encoder_id = ?", (encoder_id,))
+    # In blocks: all rows as Python objects at once would hold the vectors twice.
+    return _unpack(iter(lambda: rows.fetchmany(1000), []), encoder_id)
+
+
+def unpack_vectors(rows: Sequence[tuple[int, bytes]], encoder_id: str) -> tuple[Ids, Vectors]:
+    """As `read_vectors`, for rows (chunk id, vector)."""
+    return _unpack([rows], encoder_id)
+
+
+def _unpack(blocks: Iterable[Sequence[tuple[int, bytes]]], encoder_id: str) -> tuple[Ids, Vectors]:
     keys: list[int] = []
     data = bytearray()
     lengths: set[int] = set()
-    rows = db.execute("SELECT chunk_id, vector FROM vectors WHERE encoder_id = ?", (encoder_id,))
-    # In blocks: all rows as Python objects at once would hold the vectors twice.
-    while block := rows.fetchmany(1000):
+    for block in blocks:
         keys += [key for key, _ in block]
         data += b"".join(blob for _, blob in block)
         lengths.update(len(blob) for _, blob in block)

@@ -25,7 +25,7 @@ _DENSE_SCRIPTS = (
 )
 DENSE_RUN = re.compile(f"[{_DENSE_SCRIPTS}]+")
 DOCUMENTS = """
-    SELECT id, title, n_pages, added_at, language,
+    SELECT id, title, author, n_pages, added_at, language,
         (SELECT json_group_array(hex(path)) FROM paths WHERE document_id = documents.id),
         (SELECT json_group_object(status, n) FROM (
             SELECT status, count(*) AS n FROM pages WHERE document_id = documents.id GROUP BY 1)),
@@ -129,7 +129,7 @@ def unpack_headings(text: str) -> tuple[str, ...]:
 
 def unpack_document(row: tuple[Any, ...]) -> Document:
     """A row of `DOCUMENTS` as a value."""
-    key, title, n_pages, added_at, language, paths, counts, unread = row
+    key, title, author, n_pages, added_at, language, paths, counts, unread = row
     return Document(
         id=key,
         title=title,
@@ -139,4 +139,5 @@ def unpack_document(row: tuple[Any, ...]) -> Document:
         status_counts=json.loads(counts),
         language=language,
         unread_pages=tuple(sorted(json.loads(unread))),
+        author=author,
     )

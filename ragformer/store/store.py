@@ -23,6 +23,7 @@ from ragformer.errors import EncoderMismatchError, NotFoundError, StoreReadOnlyE
 from ragformer.store import write
 from ragformer.store.check import find_faults
 from ragformer.store.files import connect, plain_errors
+from ragformer.store.keep_vectors import refresh
 from ragformer.store.lock import indexer_lock
 from ragformer.store.migrations import migrate
 from ragformer.store.read_vectors import Ids, Vectors, read_vectors
@@ -86,7 +87,7 @@ class Store:
             return self.connection.execute(sql, values).fetchall()
 
     @contextmanager
-    def _writing(self, changes: int = 1) -> Iterator[sqlite3.Connection]:
+    def writing(self, changes: int = 1) -> Iterator[sqlite3.Connection]:
         """One transaction: all of the block or, if it raises, nothing. Adds to `generation`."""
         if self.readonly:
             raise StoreReadOnlyError(
@@ -158,7 +159,8 @@ class Store:
         holds this one now; a document held nowhere goes.
         """
         stages = stages or Stages()
-        with self._writing() as db:
+        with self.writing() as db:
+            write.drop_draft(db, document.id)
             if not write.holds(db, document.id, pages, stages):
                 write.put_document(db, document, stages)
                 write.insert_pages(db, document.id, pages)
@@ -178,8 +180,9 @@ class Store:
         chunk_version: int,
     ) -> None:
         """Cut a stored document anew: its old chunks and all their vectors go."""
-        with self._writing() as db:
+        with self.writing() as db:
             self._need(document_id)
+            write.drop_draft(db, document_id)
             db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
             ids = write.insert_chunks(db, document_id, chunks)
             write.put_vectors(db, encoder_id, ids, vectors_ND)
@@ -216,7 +219,7 @@ class Store:
         moved_from: a path that holds it no more, forgotten in the same transaction. Raises
         NotFoundError if the document is not there.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             self._need(document_id)
             write.attach(db, file, document_id)
             if moved_from is not None:
@@ -227,19 +230,19 @@ class Store:
         """Forget a file, and its document when this was the last path; False if unknown."""
         if self.known_file(path) is None:
             return False
-        with self._writing() as db:
+        with self.writing() as db:
             write.detach(db, path)
         return True
 
     def remove_document(self, document_id: str) -> None:
         """Remove a document wherever it was seen; `checkpoint` then wipes its last traces."""
         self._need(document_id)
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute("DELETE FROM documents WHERE id = ?", (document_id,))
 
     def record_failure(self, file: KnownFile) -> None:
         """Note that the file could not be read (`file.reason`); what it held before goes."""
-        with self._writing() as db:
+        with self.writing() as db:
             write.detach(db, file.path)
             write.insert_failure(db, file)
 
@@ -257,11 +260,12 @@ class Store:
         return bool(self.query("SELECT value FROM meta WHERE key = 'unscrubbed'")[0][0])
 
     def checkpoint(self) -> bool:
-        """Wipe removed words and empty the log, so that nothing removed is left in the folder.
+        """Wipe removed words and vectors and empty the log: nothing removed is left in the folder.
 
         False if a reader in another process holds on to the log; it is emptied at a later call.
         """
-        with self._writing(changes=0) as db:
+        refresh(self)  # first: until it is done, the words that wait tell of it
+        with self.writing(changes=0) as db:
             write.scrub(db)
         return not self.query("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
 
@@ -334,7 +338,7 @@ class Store:
 
     def set_vectors(self, encoder_id: str, ids: Sequence[int] | Ids, vectors_ND: Vectors) -> None:
         """Store or overwrite the vectors of these chunks; ids removed since are passed over."""
-        with self._writing() as db:
+        with self.writing() as db:
             write.put_vectors(db, encoder_id, [int(key) for key in ids], vectors_ND)
 
     def chunks_without_vectors(self, encoder_id: str, limit: int = -1) -> list[int]:
@@ -370,7 +374,7 @@ class Store:
 
     def drop_vectors_except(self, encoder_id: str, own: bool | None = None) -> None:
         """own: from now on it is the collection's own, or the one in the box; None: as before."""
-        with self._writing() as db:
+        with self.writing() as db:
             write.drop_vectors_except(db, encoder_id, own)
 
     def check(self) -> list[str]:

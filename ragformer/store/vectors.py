@@ -33,7 +33,7 @@ class VectorIndex:
         order = np.argsort(ids_N, kind="stable")
         in_order = bool((np.diff(ids_N) >= 0).all())
         rows = vectors_ND if in_order else vectors_ND[order]
-        flat = _faiss().IndexFlatIP(vectors_ND.shape[1])
+        flat = faiss_module().IndexFlatIP(vectors_ND.shape[1])
         if len(rows):
             flat.add(np.ascontiguousarray(rows, dtype=np.float32))
         return cls(np.asarray(ids_N, dtype=np.int64)[order], flat)
@@ -60,7 +60,7 @@ class VectorIndex:
         options = None
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
-            faiss = _faiss()
+            faiss = faiss_module()
             options = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
         reach = min(k + 1, n)
         while True:
@@ -73,7 +73,7 @@ class VectorIndex:
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:k]
 
 
-def _faiss() -> Any:
+def faiss_module() -> Any:
     """FAISS, loaded when first needed; Any, as its stubs lack what its Python side adds."""
     import faiss
 

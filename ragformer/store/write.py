@@ -39,13 +39,16 @@ def put_document(db: sqlite3.Connection, document: Document, stages: Stages) -> 
     for table in ("pages", "outline", "chunks"):
         db.execute(f"DELETE FROM {table} WHERE document_id = ?", (document.id,))
     db.execute(
-        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " title = excluded.title, n_pages = excluded.n_pages, language = excluded.language,"
+        "INSERT INTO documents (id, title, author, n_pages, added_at, language, reader,"
+        " read_version, chunk_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " title = excluded.title, author = excluded.author, n_pages = excluded.n_pages,"
+        " language = excluded.language,"
         " reader = excluded.reader, read_version = excluded.read_version,"
         " chunk_version = excluded.chunk_version",
         (
             document.id,
             storable(document.title),
+            storable(document.author),
             document.n_pages,
             document.added_at.astimezone(UTC).isoformat(),
             document.language,
@@ -54,6 +57,12 @@ def put_document(db: sqlite3.Connection, document: Document, stages: Stages) -> 
             stages.chunk,
         ),
     )
+
+
+def drop_draft(db: sqlite3.Connection, document_id: str) -> None:
+    """Forget what was kept of the document while it was not whole."""
+    for table in ("draft_pages", "draft_vectors"):
+        db.execute(f"DELETE FROM {table} WHERE document_id = ?", (document_id,))
 
 
 def insert_pages(db: sqlite3.Connection, document_id: str, pages: Sequence[Page]) -> None:

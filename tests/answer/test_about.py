@@ -90,7 +90,30 @@ def test_chapters_are_counted_where_they_are_numbered(shelf: Store) -> None:
 
 @pytest.mark.parametrize(
     "question",
+    ["Who wrote the manual?", "Who is the author of manual.pdf?", "the authors of manual.pdf"],
+)
+def test_the_author_is_what_the_file_records(shelf: Store, question: str) -> None:
+    manual, report, _ = shelf.documents()
+    assert about_documents(question, shelf, [manual, report]) is None  # the text may name one
+    named = dataclasses.replace(manual, author="Ida Holm")
+    answer = about_documents(question, shelf, [named, report])
+    assert answer is not None
+    assert answer.text == "manual.pdf records “Ida Holm” as its author."
+
+
+@pytest.mark.parametrize("question", ["What is manual.pdf about?", "Summarise the manual."])
+def test_what_a_document_is_about_is_told_by_its_headings(shelf: Store, question: str) -> None:
+    assert told(shelf, question).splitlines() == [
+        "manual.pdf is “Cassia 3: User Manual”, 4 pages.",
+        "Its headings: 1 Safety; 2 Care of the machine; Index.",
+        "Its central sentences, each with its page: ragformer summarize manual.pdf",
+    ]
+
+
+@pytest.mark.parametrize(
+    "question",
     [
+        "What's in the folder?",
         "Which files are in the collection?",
         "How many documents are there?",
         "What documents do you have?",
@@ -133,6 +156,10 @@ def test_the_pages_that_could_not_be_read(shelf: Store, question: str) -> None:
         "How is Cassia 3 structured?",
         "What sections does the collection have?",
         "What is it called?",
+        "Who wrote the song?",
+        "What is the song about?",
+        "What is the user about to do?",
+        "Summarise the safety rules",
         "How many files can the folder have?",
         "How many documents can I have in my library?",
         "How many files can it index?",

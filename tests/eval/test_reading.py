@@ -216,8 +216,8 @@ def test_a_file_is_measured_at_either_end_of_the_threshold(tmp_path, tiny_models
     path = tmp_path / "reading.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     decoder = tiny_models / "decoder"
-    every = reading.run(path, decoder=decoder, threshold=0.0)
-    none = reading.run(path, decoder=decoder, threshold=1.1)
+    every = reading.run([path], decoder=decoder, threshold=0.0)
+    none = reading.run([path], decoder=decoder, threshold=1.1)
     assert every["n"] == none["n"] == 3
     assert every["models"] == {"decoder": load_decoder(decoder).id}
     assert every["metrics"]["coverage"]["value"] == 1
@@ -225,7 +225,7 @@ def test_a_file_is_measured_at_either_end_of_the_threshold(tmp_path, tiny_models
     assert none["metrics"]["refused"]["value"] == 1
     assert none["metrics"]["no_answer_f1"]["value"] == pytest.approx(1 / 3)
     assert every["metrics"]["f1"] == none["metrics"]["f1"]
-    assert reading.run(path, limit=2, seed=1, decoder=decoder)["n"] == 2
+    assert reading.run([path], limit=2, seed=1, decoder=decoder)["n"] == 2
     path.write_text("")
     with pytest.raises(InputError, match="holds no question"):
-        reading.run(path, decoder=decoder)
+        reading.run([path], decoder=decoder)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragformer.pdf.outline import choose_title, outline_items
+from ragformer.pdf.outline import choose_author, choose_title, outline_items
 from ragformer.pdf.read import read_pdf
 
 MakePdf = Callable[..., Path]
@@ -30,6 +30,27 @@ def test_a_leftover_is_no_title(recorded: str) -> None:
 )
 def test_a_title_is_kept(recorded: str) -> None:
     assert choose_title(recorded, [], Path("x.pdf")) == recorded
+
+
+@pytest.mark.parametrize(
+    ("recorded", "author"),
+    [
+        ("Jeffrey P. Snover", "Jeffrey P. Snover"),
+        ("Adobe\x00 Inc.", "Adobe Inc."),
+        ("Plato", "Plato"),
+        ("山田太郎", "山田太郎"),
+        ("WIN7", ""),
+        ("ADMS", ""),
+        ("Administrator", ""),
+        ("user", ""),
+        ("Microsoft Office User", ""),
+        ("Kaleidoscope http://kscope.io", ""),
+        ("a@b.org", ""),
+        ("", ""),
+    ],
+)
+def test_an_account_or_a_program_is_no_author(recorded: str, author: str) -> None:
+    assert choose_author(recorded) == author
 
 
 def test_the_largest_words_of_the_first_page_come_before_the_file_name(make_pdf: MakePdf) -> None:

@@ -41,6 +41,13 @@ def places(store: Store, question: str) -> tuple[str, list[tuple[str, int]]]:
         ("Who wins in the section about care for me?", "Who wins for me?", [("manual", 3)]),
         ('In the "Health and safety" section, who wins?', "who wins?", [("report", 4)]),
         ("Who wins on page 1 in chapter 1?", "Who wins?", [("manual", 1), ("report", 3)]),
+        ("What does page 1 of the manual say on care?", "", [("manual", 1)]),
+        ("Who wins, according to chapter 2 of the manual?", "Who wins?", [("manual", 3)]),
+        ("What does the manual say on page 1 about care?", "", [("manual", 1)]),
+        ("What does it say on page 1?", "What does it say?", [("manual", 1), ("report", 3)]),
+        ("Page 4: who wins?", "who wins?", [("manual", 4), ("report", 4)]),
+        ("Who wins under the heading Gloves?", "Who wins?", [("manual", 2)]),
+        ('Who wins in the section "Results"?', "Who wins?", [("report", 3), ("report", 4)]),
         ("Who wins on page 3 or page 4?", "Who wins?", [("manual", 3), ("manual", 4)]),
         ("Who wins on pages 1, 2 and 4?", "Who wins?", [("manual", n) for n in (1, 2, 4)]),
         ("Who wins on pages 4-2?", "Who wins?", [("manual", n) for n in (2, 3, 4)]),
@@ -102,6 +109,10 @@ def test_a_heading_takes_those_below_it(shelf: Store) -> None:
         "How many pages does the manual have?",
         "What is the web page 12 about?",
         "Who filed for Chapter 11 bankruptcy?",
+        "What does chapter 11 protect?",
+        "Page 3 girls wear what?",
+        "What is in the introduction of the new law?",
+        "Who wins in the abstract?",
         "Who is protected in chapter 11 bankruptcy?",
         "What was printed on page 3 of the Times?",
         "What did page 3 girls wear?",
@@ -143,3 +154,24 @@ def test_what_only_looks_like_a_limit_is_none(shelf: Store, question: str) -> No
 )
 def test_a_limit_may_hold_nothing(shelf: Store, question: str, rest: str) -> None:
     assert places(shelf, question) == (rest, [])
+
+
+def test_a_part_that_many_documents_have_needs_no_word_for_what_it_is(
+    tmp_path: Path, shelf: Store
+) -> None:
+    paths = [("1 Introduction",), ("2 Method",), ("Conclusions",)]
+    pages = [Page(n, str(n), "The river rises.") for n in range(1, 4)]
+    chunks = [
+        Chunk(n, p, "The river rises.", (Span(n + 1, 0, 16),), 4) for n, p in enumerate(paths)
+    ]
+    document = dataclasses.replace(shelf.documents()[0], n_pages=3)
+    with Store.open(tmp_path / "collection", create=True) as store:
+        store.add_document(document, pages, chunks, np.ones((3, 2), np.float32), "none")
+        for asked, found in {
+            "In the introduction, what rises?": ("what rises?", [("manual", 1)]),
+            "What rises in the conclusion?": ("What rises?", [("manual", 3)]),
+            "What rises in the introduction of the manual?": ("What rises?", [("manual", 1)]),
+        }.items():
+            assert places(store, asked) == found
+        left = "What rose in the introduction of the mill?"
+        assert find_limits(left, store, store.documents()) == (left, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from ragformer.retrieve.naming import named_documents, plainly_named, surely_named
@@ -48,6 +51,14 @@ def test_words_of_a_name_mean_the_document(shelf: Store, phrase: str, names: lis
 )
 def test_a_thing_is_not_taken_for_a_document(shelf: Store, phrase: str, names: list[str]) -> None:
     assert [d.path.name for d in plainly_named(phrase, shelf.documents())] == names
+
+
+def test_a_name_is_known_by_its_parts_and_without_its_hyphen(shelf: Store) -> None:
+    manual, report, _ = shelf.documents()
+    filing = dataclasses.replace(manual, title="ACME FY22", paths=(Path("/d/ACME_2022_10K.pdf"),))
+    plan = dataclasses.replace(report, title="Rivers", paths=(Path("/d/RiverManifesto.pdf"),))
+    for phrase, meant in {"the ACME 10-K": [filing], "the River Manifesto": [plan]}.items():
+        assert surely_named(phrase, [filing, plan]) == meant
 
 
 def test_where_there_is_one_document_it_is_meant_unless_its_name_says_otherwise(

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-APP = Path(ragformer_ui.__file__).with_name("app.py")
+APP = Path(ragformer_ui.__file__).with_name("script.py")
 OpenApp = Callable[..., AppTest]
 
 

@@ -1,101 +1,29 @@
-"""What Streamlit runs: the gate, the password, the pages; the one place that catches any error."""
+"""What `streamlit run` serves: the script, and a gate before the files that a browser sends.
+
+Importing the pages here makes the first visit as quick as any other.
+"""
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Callable
+import importlib
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
-from ragformer.config import ui_password
-from ragformer.errors import RagformerError
-from ragformer_ui import state
-from ragformer_ui.chat import chat_page
-from ragformer_ui.documents import documents_page
-from ragformer_ui.guard import refusal
-from ragformer_ui.plain import escaped
+import ragformer_ui.chat
+import ragformer_ui.documents  # noqa: F401
+from ragformer_ui.guard import UploadGate
 
-# The page stays beside the answer while the chat is scrolled; on a phone it follows the answer.
-_STYLE = """
-<style>
-.stMainBlockContainer { padding: 4.5rem 2.5rem 1rem; max-width: 96rem; }
-.st-key-talk { max-width: 52rem; margin-inline: auto; }
-.stColumn:has(.st-key-proof) { align-self: flex-start; position: sticky; top: 4.5rem; }
-/* Buttons of an icon alone: their words are for screen readers. */
-[class*="st-key-small-"] [data-testid="stMarkdownContainer"],
-[class*="st-key-small-"] kbd { position: absolute; clip-path: inset(50%); width: 1px; }
-[class*="st-key-small-"] button { padding-inline: 0.4rem; min-width: 2.25rem; }
-.st-key-proof-head { flex-wrap: nowrap; gap: 0.25rem; }
-@media (max-width: 800px) {
-  .stMainBlockContainer { padding-inline: 1rem; }
-  .stColumn:has(.st-key-proof) { position: static; }
-}
-</style>
-"""
+importlib.import_module("pandas")  # Streamlit would at the first table
 
 
-def main() -> None:
-    # Streamlit's own icons would be fetched from the network for this.
-    st.set_page_config("ragformer", Path(__file__).with_name("icon.svg"), layout="wide")
-    st.html(_STYLE)
-    if why := refusal(st.get_option("server.address"), ui_password()):
-        st.error(escaped(why))
-        st.stop()
-    if ui_password() and not st.session_state.get("entered"):
-        _ask_password()
-        st.stop()
-    pages = {
-        "chat": st.Page(_edged(chat_page), title="Chat", icon=":material/chat:", default=True),
-        "documents": st.Page(
-            _edged(documents_page),
-            title="Documents",
-            icon=":material/folder:",
-            url_path="documents",
-        ),
-    }
-    st.session_state.pages = pages
-    st.navigation(list(pages.values()), position="top").run()
+def _address() -> str | None:
+    address: str | None = st.get_option("server.address")
+    return address
 
 
-def _ask_password() -> None:
-    """Until the right one is given there is nothing else on the page."""
-    st.title("ragformer")
-    attempts = state.attempts()
-    with st.form("enter"):
-        given = st.text_input("Password", type="password", key="given")
-        asked = st.form_submit_button("Open")
-    if not asked:
-        return
-    if attempts.check(given, ui_password()):
-        st.session_state.entered = True
-        st.rerun()
-    if wait := attempts.wait():
-        st.error(f"Too many wrong passwords; wait {wait:.0f} seconds and try again.")
-    else:
-        st.error("That is not the password.")
-
-
-def _edged(page: Callable[[], None]) -> Callable[[], None]:
-    """The page, with every error as a sentence on it."""
-
-    @functools.wraps(page)
-    def shown() -> None:
-        try:
-            page()
-        except RagformerError as error:
-            st.error(escaped(str(error)))
-        except Exception as error:
-            logging.getLogger(__name__).exception("the page failed")
-            name = type(error).__name__
-            st.error(
-                f"Something failed here that should not ({name}). Reload the page; if it comes"
-                " back, the window that `ragformer ui` runs in says where it was."
-            )
-
-    return shown
-
-
-if __name__ == "__main__":
-    main()
+app = st.App(
+    Path(__file__).with_name("script.py"),
+    middleware=[Middleware(UploadGate, address=_address)],
+)

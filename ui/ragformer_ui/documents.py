@@ -145,9 +145,11 @@ def _unlock(rows: list[Row]) -> None:
                 st.rerun()
 
 
+@st.fragment
 def _table(rows: list[Row]) -> None:
+    """The list and what can be done with it; finding and choosing in it runs nothing else."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.text_input("Find", key="find", placeholder="Part of a name", live="250ms")
+        words = st.text_input("Find", key="find", placeholder="Part of a name", live=True)
         status = st.segmented_control("Show", STATUSES, key="status")
     found = filtered(rows, words or "", status)
     if not found:

@@ -38,7 +38,7 @@ def sidebar() -> None:
             "Search chats",
             key="chat-words",
             placeholder="Search chats",
-            live="250ms",
+            live=True,
             label_visibility="collapsed",
         )
         _list(words or "")

@@ -141,6 +141,7 @@ def set_address() -> None:
         st.query_params.from_dict(wanted)
 
 
+@st.cache_resource(show_spinner=False)
 def home() -> str:
     return str(load_settings().home)
 
