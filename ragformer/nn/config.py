@@ -18,8 +18,23 @@ _CHOICES = {
     "position": ("rope", "learned"),
     "norm": ("rms", "layer"),
     "norm_place": ("pre", "post"),
-    "mlp": ("swiglu", "gelu"),
+    "mlp": ("swiglu", "gelu", "gelu_tanh"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class RopeScaling:
+    """Rotary frequencies stretched for texts longer than `trained_seq_len`, by up to `factor`.
+
+    A wave shorter than trained_seq_len / high_freq_factor tokens stays as it is, one longer than
+    trained_seq_len / low_freq_factor is stretched whole. Source: Llama Team 2024 (Llama 3),
+    arXiv:2407.21783, as released with Llama 3.1.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    trained_seq_len: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +44,8 @@ class TransformerConfig:
     position: "rope" (Su et al. 2021, arXiv:2104.09864) or "learned" (one vector a position).
     norm: "rms" (Zhang & Sennrich 2019, arXiv:1910.07467) or "layer".
     norm_place: "pre" (norm before each sublayer, one more at the end) or "post" (after it).
-    mlp: "swiglu" (Shazeer 2020, arXiv:2002.05202) or "gelu".
+    rope_scaling: None for frequencies as they are.
+    mlp: "swiglu" (Shazeer 2020, arXiv:2002.05202), "gelu", or "gelu_tanh", its approximation.
     qk_norm: normalise queries and keys a head (Dehghani et al. 2023, arXiv:2302.05442).
     n_segments: rows of an extra input embedding (segments, match features); 0 means none.
     logit_scale: multiplies the logits; a tied embedding with large entries needs it below 1.
@@ -48,11 +64,12 @@ class TransformerConfig:
     cross_attention: bool = False
     position: Literal["rope", "learned"] = "rope"
     rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
     norm: Literal["rms", "layer"] = "rms"
     norm_place: Literal["pre", "post"] = "pre"
     norm_eps: float = 1e-6
     qk_norm: bool = False
-    mlp: Literal["swiglu", "gelu"] = "swiglu"
+    mlp: Literal["swiglu", "gelu", "gelu_tanh"] = "swiglu"
     qkv_bias: bool = False
     bias: bool = False
     n_segments: int = 0
@@ -89,6 +106,8 @@ class TransformerConfig:
             raise WeightsError(f"this transformer config has unknown fields: {', '.join(unknown)}")
         if "vocab_size" not in values:
             raise WeightsError("this transformer config has no vocab_size")
+        if scaling := values.get("rope_scaling"):
+            values = {**values, "rope_scaling": RopeScaling(**scaling)}
         return cls(**values)
 
 

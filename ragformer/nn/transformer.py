@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ragformer.nn.cache import KVCache, LayerCache
-from ragformer.nn.config import TransformerConfig
+from ragformer.nn.config import RopeScaling, TransformerConfig
 from ragformer.nn.rows import Rows
 
 
@@ -34,15 +34,28 @@ def make_norm(config: TransformerConfig) -> nn.Module:
     return nn.LayerNorm(config.d_model, eps=config.norm_eps)
 
 
-def rope_table(positions_BT: Tensor, d_head: int, theta: float) -> tuple[Tensor, Tensor]:
+def rope_table(
+    positions_BT: Tensor, d_head: int, theta: float, scaling: RopeScaling | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines [B, 1, T, E] of rotary positions, the two halves of E rotated together.
 
     Source: Su et al. 2021, arXiv:2104.09864, equation 34, in the half-split layout of GPT-NeoX.
     """
     exponents = torch.arange(0, d_head, 2, device=positions_BT.device, dtype=torch.float32)
-    angles = positions_BT[..., None].float() * theta ** (-exponents / d_head)
+    frequencies = theta ** (-exponents / d_head)
+    if scaling is not None:
+        frequencies = stretched(frequencies, scaling)
+    angles = positions_BT[..., None].float() * frequencies
     angles = torch.cat([angles, angles], dim=-1)[:, None]
     return angles.cos(), angles.sin()
+
+
+def stretched(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
+    """The frequencies of `RopeScaling`: fast ones kept, slow ones divided, and a slope between."""
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    waves = scaling.trained_seq_len * frequencies / (2 * torch.pi)
+    kept = ((waves - low) / (high - low)).clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
 def apply_rope(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -132,6 +145,7 @@ class MLP(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        self.approximate = "tanh" if config.mlp == "gelu_tanh" else "none"
         self.gate = (
             nn.Linear(config.d_model, config.d_ff, bias=config.bias)
             if config.mlp == "swiglu"
@@ -142,7 +156,10 @@ class MLP(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         up_BTF = self.up(x_BTD)
-        hidden_BTF = F.gelu(up_BTF) if self.gate is None else F.silu(self.gate(x_BTD)) * up_BTF
+        if self.gate is None:
+            hidden_BTF = F.gelu(up_BTF, approximate=self.approximate)
+        else:
+            hidden_BTF = F.silu(self.gate(x_BTD)) * up_BTF
         out_BTD: Tensor = self.down(hidden_BTF)
         return out_BTD
 
@@ -227,7 +244,12 @@ class Transformer(nn.Module):
             mask_BTS = continue_causal_mask(T, offset, ids_BT.device)
         x_BTD = self._embed(ids_BT, positions_BT, segments_BT)
         rope = (
-            rope_table(positions_BT, self.config.d_head, self.config.rope_theta)
+            rope_table(
+                positions_BT,
+                self.config.d_head,
+                self.config.rope_theta,
+                self.config.rope_scaling,
+            )
             if self.config.position == "rope"
             else None
         )
