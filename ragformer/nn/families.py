@@ -9,14 +9,18 @@ nothing about it. A field of none of these kinds is refused by name, as it may c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ragformer.errors import WeightsError
 from ragformer.nn.config import RopeScaling, TransformerConfig, read_config
 
+_LAYER = re.compile(r"\d+")
 _LLAMA_NAMES = {
     "transformer.embed.*": "model.embed_tokens.*",
     "transformer.norm.*": "model.norm.*",
@@ -146,18 +150,29 @@ def read_family(folder: Path) -> tuple[Family, TransformerConfig]:
         raise WeightsError(f"{path} has no {', '.join(missing)}")
     _refuse_unknown(values, family, path)
     sizes = {ours: values[theirs] for ours, theirs in family.sizes.items() if theirs in values}
-    n_heads, d_model = sizes["n_heads"], sizes["d_model"]
     theta, scaling = _rope(values, path)
     config = TransformerConfig(
-        **{"n_kv_heads": n_heads, **sizes, **family.choices},
-        d_head=values.get("head_dim") or d_model // n_heads,
+        **{"n_kv_heads": sizes["n_heads"], **sizes, **family.choices},
         rope_theta=theta,
         rope_scaling=scaling,
         tie_embeddings=values.get("tie_word_embeddings", family.tied),
     )
-    if "n_embd" in values:
-        config = dataclasses.replace(config, d_ff=values.get("n_inner") or 4 * d_model)
-    return family, config
+    # Where GPT-2 says no width of its MLP, and others none of a head, it follows from d_model.
+    d_head = values.get("head_dim") or config.d_model // config.n_heads
+    d_ff = sizes.get("d_ff") or values.get("n_inner") or 4 * config.d_model
+    return family, dataclasses.replace(config, d_head=d_head, d_ff=d_ff)
+
+
+def their_tensor(ours: str, family: Family, read: Callable[[str], Tensor]) -> Tensor:
+    """The tensor that `ours` is called here, out of those that `read` gives by their names."""
+    stem, _, kind = ours.rpartition(".")
+    layer = _LAYER.search(stem)
+    row = family.names[_LAYER.sub("#", stem) + ".*"]
+    name, _, third = row.replace("#", layer[0] if layer else "").replace("*", kind).partition("[")
+    tensor = read(name)
+    if family.transposed and tensor.dim() == 2 and layer:
+        tensor = tensor.T
+    return tensor.chunk(3)[int(third[0])] if third else tensor
 
 
 def _refuse_unknown(values: Mapping[str, Any], family: Family, path: Path) -> None:
@@ -166,9 +181,8 @@ def _refuse_unknown(values: Mapping[str, Any], family: Family, path: Path) -> No
         idle = name == "sliding_window" and values.get("use_sliding_window") is False
         if values.get(name, allowed[0]) not in allowed and not idle:
             raise WeightsError(f"{path} says {name} {values[name]!r}; this imports {allowed[0]!r}")
-    kinds = set(values.get("layer_types") or [])
-    if kinds - {"full_attention"}:
-        raise WeightsError(f"{path} has layers of {', '.join(sorted(kinds))}; full_attention only")
+    if other := sorted(set(values.get("layer_types") or []) - {"full_attention"}):
+        raise WeightsError(f"{path} has layers of {', '.join(other)}; full_attention only")
     known = {*family.sizes.values(), *family.fixed, *_SILENT, "layer_types", "n_inner"}
     # Nothing is said by a field that is null, false or empty.
     if unknown := sorted(name for name in set(values) - known if values[name]):
