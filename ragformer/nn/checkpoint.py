@@ -79,7 +79,8 @@ def _split(tensors: dict[str, Tensor], shard_bytes: int) -> list[dict[str, Tenso
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Fill `model` from the shards in `folder`; names the tensor that is missing, extra or wrong.
 
-    Values are converted to the model's dtype. Nothing is changed unless everything fits.
+    Values are converted to the model's dtype. Nothing is changed unless everything fits. A model
+    on the meta device takes the tensors themselves, which are read from disk as they are used.
     """
     fill(model, read_tensors(folder), folder)
 
@@ -117,4 +118,7 @@ def fill(model: nn.Module, found: dict[str, Tensor], folder: Path) -> None:
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{name} in {folder} holds values that are not finite")
-    model.load_state_dict(found)
+    if not any(tensor.is_meta for tensor in wanted.values()):
+        model.load_state_dict(found)
+        return
+    model.load_state_dict({n: t.to(wanted[n].dtype) for n, t in found.items()}, assign=True)

@@ -19,12 +19,13 @@ from ragformer.types import Sampling
 
 
 class Mask(Protocol):
-    """A grammar: which tokens may come next, and what comes after one of them."""
+    """A grammar: which tokens may come next (a set, or where they are many and the same again and
+    again, a tensor of ids), and what comes after one of them."""
 
     @property
     def done(self) -> bool: ...
 
-    def allowed(self) -> set[int]: ...
+    def allowed(self) -> set[int] | Tensor: ...
 
     def advance(self, token: int) -> Self: ...
 
@@ -55,7 +56,7 @@ def generate(
             return
         allowed = None if mask is None else mask.allowed()
         if allowed is not None and len(allowed) == 1:
-            (token,) = allowed
+            token = int(next(iter(allowed)))
         else:
             logits_V = decode_step(model, cache, unread, place, segment)
             place += len(unread)
@@ -85,9 +86,10 @@ def decode_step(
     return model.token_logits(hidden_1TD[:, -1:])[0, 0]
 
 
-def keep_only(logits_V: Tensor, allowed: set[int]) -> Tensor:
+def keep_only(logits_V: Tensor, allowed: set[int] | Tensor) -> Tensor:
     """`logits_V` with every token that is not allowed at -inf."""
     masked_V = torch.full_like(logits_V, -torch.inf)
-    index = torch.tensor(sorted(allowed), dtype=torch.int64, device=logits_V.device)
+    index = allowed if isinstance(allowed, Tensor) else torch.tensor(sorted(allowed))
+    index = index.to(device=logits_V.device, dtype=torch.int64)
     masked_V[index] = logits_V[index]
     return masked_V

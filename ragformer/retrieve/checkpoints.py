@@ -80,7 +80,7 @@ def import_encoder(
     if passage_prefix is not None:
         form = dataclasses.replace(form, passage_prefix=passage_prefix)
     model, unused = _load_model(read)
-    folder = _new_folder(out, source.resolve().name)
+    folder = new_folder(out, source.resolve().name)
     save_weights(model, folder, shard_bytes=sys.maxsize)
     shutil.copyfile(read.tokenizer.path, folder / "tokenizer.json")
     write_model_config(read.config, "encoder", folder, texts=dataclasses.asdict(form))
@@ -93,7 +93,10 @@ def load_peer(source: Path) -> Encoder:
         return load_encoder(import_encoder(source, Path(scratch) / "encoder").folder)
 
 
-def _new_folder(out: Path | None, name: str) -> Path:
+def new_folder(out: Path | None, name: str) -> Path:
+    """An empty folder for an imported model: `out`, or one of this name in the home."""
+    if not name or Path(name).name != name:
+        raise InputError(f"a model cannot be called {name!r}; give a plain name")
     home = load_settings().home
     folder = home / "models" / name if out is None else out
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,30 +1,44 @@
-"""The tokenizer of an imported checkpoint: its tokenizer.json, read by the `tokenizers` package."""
+"""Tokenizers of imported checkpoints: a tokenizer.json, read by the `tokenizers` package."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ragformer.errors import NotFoundError, WeightsError
+from ragformer.text.chat_template import Part
+from ragformer.text.tokenizer import SPACE_SYMBOL
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+def _open(path: Path) -> tokenizers.Tokenizer:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise NotFoundError(
+            f"{path} needs the package tokenizers; run: pip install 'ragformer[checkpoints]'"
+        ) from error
+    try:
+        model = tokenizers.Tokenizer.from_buffer(path.read_bytes())
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no {path}; is the model folder complete?") from error
+    except Exception as error:  # the package raises no narrower one
+        raise WeightsError(f"{path} is no tokenizer: {error}") from error
+    model.no_truncation()
+    model.no_padding()
+    return model
 
 
 class CheckpointTokenizer:
-    """A tokenizer.json opened for use; it gives token ids and no way back to the text."""
+    """The tokenizer of an encoder; it gives token ids and no way back to the text."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import tokenizers
-        except ImportError as error:
-            raise NotFoundError(
-                f"{path} needs the package tokenizers; run: pip install 'ragformer[checkpoints]'"
-            ) from error
-        try:
-            self._model = tokenizers.Tokenizer.from_buffer(path.read_bytes())
-        except FileNotFoundError as error:
-            raise WeightsError(f"there is no {path}; is the model folder complete?") from error
-        except Exception as error:  # the package raises no narrower one
-            raise WeightsError(f"{path} is no tokenizer: {error}") from error
-        self._model.no_truncation()
-        self._model.no_padding()
+        self._model = _open(path)
         # A "[SEP]" that stands in a document is text, not the symbol.
         self._model.encode_special_tokens = True
         self.path = path
@@ -49,3 +63,73 @@ class CheckpointTokenizer:
     def count(self, text: str) -> int:
         """How many tokens `text` takes."""
         return len(self.encode(text))
+
+
+class ChatTokenizer:
+    """The tokenizer of a decoder: text and prompts to token ids, and the bytes of each token.
+
+    Two readings of one file: in a template its symbols count, in a text "<|im_end|>" is ten
+    characters like any others.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._symbols, self._plain = _open(path), _open(path)
+        self._plain.encode_special_tokens = True
+        self.path = path
+        self.vocab_size: int = max(self._plain.get_vocab().values(), default=0) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, none of them a symbol."""
+        return list(self._plain.encode(text, add_special_tokens=False).ids)
+
+    def encode_parts(self, parts: Iterable[Part]) -> list[int]:
+        """Token ids of a prompt: symbols where the template says so and nowhere else."""
+        ids: list[int] = []
+        for part in parts:
+            model = self._plain if part.content else self._symbols
+            ids += model.encode(part.text, add_special_tokens=False).ids
+        return ids
+
+    def symbol(self, text: str) -> int | None:
+        """The id of a symbol by its text."""
+        found: int | None = self._symbols.token_to_id(text)
+        return found
+
+    def text_of(self, token: int) -> str | None:
+        """How a token is written in the vocabulary, a symbol as in `symbol`."""
+        found: str | None = self._symbols.id_to_token(token)
+        return found
+
+    @cached_property
+    def token_bytes(self) -> dict[int, bytes]:
+        """The bytes each token writes; symbols are left out."""
+        told: dict[str, Any] = json.loads(self._symbols.to_str())
+        added = {token["id"]: token for token in told["added_tokens"]}
+        byte_level = "ByteLevel" in json.dumps([told.get("decoder"), told.get("pre_tokenizer")])
+        found = {}
+        for text, token in self._symbols.get_vocab().items():
+            if token in added:
+                if not added[token]["special"]:
+                    found[token] = text.encode()
+            elif byte_level:
+                found[token] = bytes(_BYTE_OF.get(character, 0x3F) for character in text)
+            elif len(text) == 6 and text.startswith("<0x"):
+                found[token] = bytes.fromhex(text[3:5])
+            else:
+                found[token] = text.replace(SPACE_SYMBOL, " ").encode()
+        return found
+
+
+def _byte_table() -> dict[str, int]:
+    """The character that stands for each byte in a byte-level vocabulary.
+
+    Printable bytes stand for themselves, the others for the characters from U+0100 on, in order.
+    Source: Radford et al. 2019 (GPT-2), the released encoder.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    shown = {chr(byte): byte for byte in printable}
+    return shown | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_table()

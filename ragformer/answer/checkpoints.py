@@ -1,0 +1,180 @@
+"""Decoders of other families (GPT-2, Llama, SmolLM, Qwen2, Qwen3), written as one of ours.
+
+    config.json -> a family -> tensors under our names -> tokenizer, chat template -> a folder
+
+Nothing in the source's folder is run but its chat template, and that in a sandbox; no pickle is
+opened. Tensors go from the source's files to the new ones a shard at a time.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ragformer.errors import InputError, WeightsError
+from ragformer.nn.checkpoint import fill, save_weights
+from ragformer.nn.config import TransformerConfig, read_config, write_model_config
+from ragformer.nn.families import Family, read_family, their_tensor
+from ragformer.nn.heads import Decoder
+from ragformer.retrieve.checkpoints import Imported, new_folder
+from ragformer.text.chat_template import ChatTemplate
+from ragformer.text.checkpoint_tokenizer import ChatTokenizer
+
+SHARD_BYTES = 256 * 2**20
+PLAIN = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}Answer:"
+"""For a model that was not taught to converse, as GPT-2: it goes on from there."""
+_SYMBOLS = ("bos_token", "eos_token", "unk_token", "pad_token")
+# Of tensors that say nothing: masks and frequencies that older files saved.
+_IDLE = (".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """How a decoder is spoken to. stops: the symbols that end its reply."""
+
+    template: str
+    symbols: dict[str, str]
+    stops: tuple[str, ...]
+
+
+def import_decoder(source: Path, out: Path | None = None, name: str | None = None) -> Imported:
+    """Write the decoder checkpoint in `source` as one of ours, by default in the home.
+
+    name: what the home calls it, instead of the source's own folder name. Raises WeightsError for
+    what is damaged or unknown, InputError where there is no folder.
+    """
+    if not source.is_dir():
+        raise InputError(f"there is no folder {source}; give a checkpoint's folder")
+    family, config = read_family(source)
+    tokenizer = ChatTokenizer(source / "tokenizer.json")
+    if tokenizer.vocab_size > config.vocab_size:
+        raise WeightsError(
+            f"the tokenizer of {source} knows {tokenizer.vocab_size} tokens, its config.json says"
+            f" {config.vocab_size}"
+        )
+    chat = _chat(source, tokenizer)
+    with _tensors(source) as tensors:
+        model, unused = _loaded(source, family, config, tensors)
+        folder = new_folder(out, name or source.resolve().name)
+        save_weights(model, folder, shard_bytes=SHARD_BYTES)
+    shutil.copyfile(tokenizer.path, folder / "tokenizer.json")
+    values = {"template": chat.template, "symbols": chat.symbols, "stops": list(chat.stops)}
+    write_model_config(config, "decoder", folder, chat=values)
+    return Imported(folder, unused)
+
+
+def _loaded(
+    source: Path, family: Family, config: TransformerConfig, tensors: Mapping[str, Any]
+) -> tuple[Decoder, list[str]]:
+    """The model with the source's tensors, still on disk, and the names of those left over."""
+    asked: set[str] = set()
+
+    def read(name: str) -> Tensor:
+        # Files saved without a head leave out the "model." or "transformer." in front.
+        stored = name if name in tensors else name.partition(".")[2]
+        if stored not in tensors:
+            raise WeightsError(f"the weights in {source} lack {name}")
+        asked.add(stored)
+        tensor: Tensor = tensors[stored].get_tensor(stored)
+        return tensor
+
+    dtype = read(next(iter(family.names.values())).replace("*", "weight")).dtype
+    if not dtype.is_floating_point or dtype.itemsize < 2:
+        raise WeightsError(f"the weights in {source} are {dtype}; this imports 16 and 32 bits")
+    with torch.device("meta"):
+        model = Decoder(config).to(dtype)
+    found = {name: their_tensor(name, family, read) for name in model.state_dict()}
+    fill(model, found, source)
+    left = sorted(name for name in set(tensors) - asked if not name.endswith(_IDLE))
+    return model, [name for name in left if not (config.tie_embeddings and "lm_head" in name)]
+
+
+@contextmanager
+def _tensors(folder: Path) -> Iterator[dict[str, Any]]:
+    """The open file that each tensor of the checkpoint is in, by the tensor's name."""
+    index = folder / "model.safetensors.index.json"
+    paths = sorted(folder.glob("*.safetensors"))
+    if index.is_file():
+        listed = read_config(index).get("weight_map")
+        if not isinstance(listed, dict):
+            raise WeightsError(f"{index} has no weight_map")
+        names = sorted({Path(str(name)).name for name in listed.values()})
+        if missing := [name for name in names if not (folder / name).is_file()]:
+            raise WeightsError(f"{folder} lacks {', '.join(missing)}, which its index names")
+        paths = [folder / name for name in names]
+    if not paths:
+        raise WeightsError(
+            f"there is no safetensors file in {folder}; pickles are not opened, save the model as"
+            " safetensors"
+        )
+    with ExitStack() as stack:
+        found: dict[str, Any] = {}
+        for path in paths:
+            try:
+                shard = stack.enter_context(safe_open(path, framework="pt"))
+            except (SafetensorError, OSError) as error:
+                raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+            found |= dict.fromkeys(shard.keys(), shard)
+        yield found
+
+
+def _chat(source: Path, tokenizer: ChatTokenizer) -> Chat:
+    values = _optional(source / "tokenizer_config.json")
+    symbols = {name: text for name in _SYMBOLS if (text := _text(values.get(name)))}
+    file = source / "chat_template.jinja"
+    template = file.read_text("utf-8") if file.is_file() else _template(values) or PLAIN
+    ChatTemplate(template, symbols).parts([{"role": "user", "content": "?"}])
+    stops = _stops(source, tokenizer)
+    if eos := symbols.get("eos_token"):
+        stops.setdefault(eos)
+    if not any(tokenizer.symbol(stop) is not None for stop in stops):
+        raise WeightsError(f"{source} names no symbol that ends a reply")
+    return Chat(template, symbols, tuple(stops))
+
+
+def _stops(source: Path, tokenizer: ChatTokenizer) -> dict[str, None]:
+    """The symbols that generation_config.json and config.json end a reply with."""
+    stops: dict[str, None] = {}
+    for name in ("generation_config.json", "config.json"):
+        said = _optional(source / name).get("eos_token_id")
+        for token in said if isinstance(said, list) else [said]:
+            if isinstance(token, int) and (text := tokenizer.text_of(token)):
+                stops[text] = None
+    return stops
+
+
+def _template(values: dict[str, Any]) -> str:
+    """The template in tokenizer_config.json: one, or the default of several."""
+    said = values.get("chat_template")
+    if isinstance(said, list):
+        said = next((t.get("template") for t in said if t.get("name") == "default"), None)
+    return said if isinstance(said, str) else ""
+
+
+def _text(said: Any) -> str:
+    """A symbol is written as its text, or as an object with it."""
+    text = said.get("content") if isinstance(said, dict) else said
+    return text if isinstance(text, str) else ""
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_config(path) if path.is_file() else {}
+
+
+def chat_of(folder: Path) -> Chat | None:
+    """How the decoder in `folder` is spoken to; None for our own, which is not spoken to."""
+    values = read_config(folder / "config.json").get("chat")
+    if values is None:
+        return None
+    try:
+        return Chat(values["template"], dict(values["symbols"]), tuple(values["stops"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{folder / 'config.json'} has a chat without {error}") from error
