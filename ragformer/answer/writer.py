@@ -22,6 +22,7 @@ from ragformer.nn.config import model_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.generate import generate
 from ragformer.nn.heads import Decoder
+from ragformer.nn.lookup import Lookup
 from ragformer.retrieve.embed import bf16_is_faster
 from ragformer.text.chat_template import ChatTemplate
 from ragformer.text.checkpoint_tokenizer import ChatTokenizer
@@ -75,7 +76,8 @@ class Writer:
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         stopped, written = False, 0
         sampling = Sampling(max_new_tokens=room)
-        for token in generate(self.model, cache, ids[-1], sampling, mask=mask):
+        lookup = Lookup(ids)
+        for token in generate(self.model, cache, ids[-1], sampling, mask=mask, lookup=lookup):
             written += 1
             stopped = token in self.vocabulary.stops
             if text := decode(self.tokenizer.token_bytes.get(token, b"")):

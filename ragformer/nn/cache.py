@@ -55,6 +55,11 @@ class KVCache:
         """Tokens stored so far."""
         return self.layers[0].length
 
+    def keep(self, length: int) -> None:
+        """Forget all tokens behind the first `length`."""
+        for layer in self.layers:
+            layer.length = length
+
     def repeat(self, batch: int, room: int) -> KVCache:
         """The tokens of this one-row cache for `batch` rows, copied, so that each may go its own
         way, with room for `room` more."""

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ragformer.nn.cache import KVCache
 from ragformer.nn.generate import generate, keep_only
 from ragformer.nn.heads import Decoder
+from ragformer.nn.lookup import LONGEST_GRAM, Lookup
 from ragformer.types import Sampling
 
 PROMPT = [3, 1, 4, 1, 5]
@@ -107,3 +110,65 @@ def test_position_and_segment_reach_the_model(small_config, loud):
 def test_keep_only_leaves_the_allowed_logits_as_they_are():
     kept = keep_only(torch.tensor([1.0, 2.0, 3.0]), {0, 2})
     assert kept.tolist() == [1.0, float("-inf"), 3.0]
+
+
+def test_guesses_change_nothing_that_is_written(config, loud):
+    model = loud(Decoder(config))
+    for prompt in ([], written(model) * 2, list(range(40)) * 2):
+        plain = written(model, capacity=30, new=24)
+        assert written(model, capacity=30, new=24, lookup=Lookup([*prompt, *PROMPT])) == plain
+
+
+def test_guesses_keep_to_a_mask_and_to_a_seed(small_config, loud):
+    model = loud(Decoder(small_config()))
+    for seed in range(4):
+        sampling = Sampling(max_new_tokens=20, temperature=2.0, seed=seed)
+        one, other = (
+            written(model, sampling=sampling, mask=UpTo(0, 3), lookup=lookup)
+            for lookup in (None, Lookup([*range(1, 30), *PROMPT]))
+        )
+        assert one == other
+
+
+def test_what_is_read_ahead_fits_the_cache(small_config, loud):
+    model = loud(Decoder(small_config()))
+    plain = written(model, capacity=9, new=50)
+    lookup = Lookup([*PROMPT, *plain, *PROMPT])
+    assert len(plain) == 5
+    assert written(model, capacity=9, new=50, lookup=lookup) == plain
+
+
+def test_right_guesses_are_read_together(small_config, loud, monkeypatch):
+    model = loud(Decoder(small_config()))
+    plain = written(model, capacity=30, new=20)
+    steps = []
+    forward = model.transformer.forward
+    monkeypatch.setattr(
+        model.transformer,
+        "forward",
+        lambda ids_BT, **rest: (steps.append(ids_BT.shape[1]), forward(ids_BT, **rest))[1],
+    )
+    lookup = Lookup([*PROMPT, *plain, *PROMPT])
+    assert written(model, capacity=30, new=20, lookup=lookup) == plain
+    assert len(steps) - 1 < 20 / 4  # the first read the prompt
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 6))
+def test_a_guess_is_what_followed_the_same_tokens_last(tokens, most):
+    guess = Lookup(tokens).guess(most)
+    assert len(guess) <= most
+    if not guess:
+        return
+    text = tokens + guess
+    fits = [
+        at
+        for n in range(2, LONGEST_GRAM + 1)
+        for at in range(n, len(tokens))
+        if tokens[at - n : at] == tokens[-n:] and text[at : at + len(guess)] == guess
+    ]
+    assert fits
+
+
+def test_nothing_is_guessed_of_tokens_that_are_new():
+    assert Lookup([1, 2, 3, 4]).guess(4) == []
+    assert Lookup([]).guess(4) == []
