@@ -110,9 +110,10 @@ def fill(
     texts = [item.text if item.text.strip() else item.title for item in items]
     lines = [passage_text("", [item.title], text) for item, text in zip(items, texts, strict=True)]
     vectors_ND = encoder.encode(lines) if encoder else np.zeros((len(lines), 1), np.float32)
-    pages = [Page(number, "", text) for number, text in enumerate(texts, start=1)]
+    # The corpus is no document whose first page names it: that one is empty.
+    pages = [Page(number, "", text) for number, text in enumerate(["", *texts], start=1)]
     chunks = [
-        Chunk(n, (item.title,), text, (Span(n + 1, 0, len(text)),), len(text.split()))
+        Chunk(n, (item.title,), text, (Span(n + 2, 0, len(text)),), len(text.split()))
         for n, (item, text) in enumerate(zip(items, texts, strict=True))
     ]
     document = Document("corpus", "", (Path("corpus"),), len(pages), datetime.now(UTC))

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from ragformer.retrieve.embed import Encoder, Vectors
 from ragformer.retrieve.fuse import Ranking, best, weighted_sum
+from ragformer.retrieve.names import credited, credits, named
 from ragformer.retrieve.page_words import page_shares
 from ragformer.retrieve.words import search_words
 from ragformer.store.saved_vectors import AnyIndex
@@ -87,17 +88,23 @@ def rank(
 
 
 def add_pages(store: Store, question: str, rankings: RankedBy) -> RankedBy:
-    """The rankings by words and vectors, and the best of both fused by what their pages hold."""
+    """The rankings by words and vectors, what the candidates gain by their documents' names, and
+    the best of all fused by what their pages hold."""
+    keys = dict.fromkeys(key for ranking in rankings.values() for key, _ in ranking)
+    names = named(store, question, list(keys))
+    rankings = {**rankings, "names": credits(store, names)}
     chunks = [key for key, _ in fuse_rankings(rankings, PAGED)]
-    return {**rankings, "pages": page_shares(store, question, chunks)}
+    return {**rankings, "pages": page_shares(store, question, chunks, names)}
 
 
 def fuse_rankings(
     rankings: RankedBy, k: int, words_weight: float = WORDS_WEIGHT
 ) -> list[tuple[int, float]]:
     """One ranking, scores from 0 to 1: a weighted sum of words' and vectors' stretched scores,
-    to which the share of the question on the page is added where it is known."""
-    ordered: list[Ranking] = [rankings["words"], rankings["vectors"]]
+    to which the share of the question on the page is added where it is known. What a chunk gained
+    by its document's name is part of its score by words."""
+    by_words = credited(rankings["words"], rankings.get("names", ()))
+    ordered: list[Ranking] = [by_words, rankings["vectors"]]
     fused = dict(weighted_sum(ordered, [words_weight, 1 - words_weight], 2 * CANDIDATES))
     shares = dict(rankings.get("pages", ()))
     scale = 1 + PAGES_WEIGHT

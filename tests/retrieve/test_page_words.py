@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragformer.retrieve.names import Named, named
 from ragformer.retrieve.page_words import page_shares
 from ragformer.retrieve.retrieve import PAGED, PAGES_WEIGHT, add_pages, fuse_rankings
 from ragformer.retrieve.words import search_words
@@ -55,7 +56,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def test_a_chunk_is_as_good_as_its_whole_page(store: Store) -> None:
-    shares = dict(page_shares(store, QUESTION, [COVER, DRY, LAMP, BULB, *OTHERS]))
+    shares = dict(page_shares(store, QUESTION, [COVER, DRY, LAMP, BULB, *OTHERS], Named()))
     assert shares[LAMP] == shares[BULB] == max(shares.values())  # "needs" is found as "need"
     assert shares[COVER] == shares[DRY] < shares[BULB]
     # "which", "does" and "of" say nothing; "lamp", "bulb" and "need" stand on one page of four,
@@ -66,36 +67,40 @@ def test_a_chunk_is_as_good_as_its_whole_page(store: Store) -> None:
 
 
 def test_a_chunk_over_two_pages_has_the_better_one(store: Store) -> None:
-    shares = dict(page_shares(store, QUESTION, [COVER, BULB, 9]))
+    shares = dict(page_shares(store, QUESTION, [COVER, BULB, 9], Named()))
     assert shares[9] == shares[BULB] > shares[COVER]
 
 
 def test_words_side_by_side_say_more_than_apart(store: Store) -> None:
-    shares = dict(page_shares(store, "five days of meat", [LAMP, OTHERS[0]]))
-    apart = dict(page_shares(store, "days five of meat", [LAMP, OTHERS[0]]))
+    shares = dict(page_shares(store, "five days of meat", [LAMP, OTHERS[0]], Named()))
+    apart = dict(page_shares(store, "days five of meat", [LAMP, OTHERS[0]], Named()))
     assert shares == apart == {LAMP: 0, OTHERS[0]: 1}
-    half = dict(page_shares(store, "five days at forty watts", [BULB, OTHERS[0]]))
-    rest = dict(page_shares(store, "days five at forty watts", [BULB, OTHERS[0]]))
+    half = dict(page_shares(store, "five days at forty watts", [BULB, OTHERS[0]], Named()))
+    rest = dict(page_shares(store, "days five at forty watts", [BULB, OTHERS[0]], Named()))
     assert half[OTHERS[0]] > rest[OTHERS[0]]
 
 
 def test_shares_come_best_first_and_ties_by_id(store: Store) -> None:
-    found = page_shares(store, QUESTION, [9, BULB, DRY, LAMP, COVER])
+    found = page_shares(store, QUESTION, [9, BULB, DRY, LAMP, COVER], Named())
     assert [key for key, _ in found] == [LAMP, BULB, 9, COVER, DRY]
 
 
 def test_what_no_page_has_weighs_nothing(store: Store) -> None:
     chunks = [COVER, LAMP]
-    with_unknown = page_shares(store, "zyxw " + QUESTION, chunks)
-    assert with_unknown == page_shares(store, QUESTION, chunks)
+    with_unknown = page_shares(store, "zyxw " + QUESTION, chunks, Named())
+    assert with_unknown == page_shares(store, QUESTION, chunks, Named())
     for question in ("zyxw", "?!", "", "日本語"):
-        assert page_shares(store, question, chunks) == []
-    assert page_shares(store, QUESTION, []) == page_shares(store, QUESTION, [99]) == []
+        assert page_shares(store, question, chunks, Named()) == []
+    assert (
+        page_shares(store, QUESTION, [], Named())
+        == page_shares(store, QUESTION, [99], Named())
+        == []
+    )
 
 
 @given(st.text(max_size=40))
 def test_any_string_is_a_question(store: Store, question: str) -> None:
-    for _, share in page_shares(store, question + ' lamp" OR (', [COVER, LAMP]):
+    for _, share in page_shares(store, question + ' lamp" OR (', [COVER, LAMP], Named()):
         assert 0 <= share <= 1
 
 
@@ -119,3 +124,13 @@ def test_those_not_weighed_stay_behind() -> None:
     fused = fuse_rankings({"words": words, "vectors": [], "pages": pages}, 60)
     assert {key for key, _ in fused[:PAGED]} == set(range(PAGED))
     assert [key for key, _ in fused[PAGED:]] == list(range(PAGED, 60))
+
+
+def test_a_word_that_names_the_document_counts_for_each_of_its_pages(store: Store) -> None:
+    """ "Owner" stands on the cover alone, in its head."""
+    question, chunks = "Which bulb for the owner?", [COVER, BULB, *OTHERS]
+    names = named(store, question, chunks)
+    plain = dict(page_shares(store, question, chunks, Named()))
+    shares = dict(page_shares(store, question, chunks, names))
+    assert plain[COVER] == plain[BULB]
+    assert shares[COVER] < shares[BULB] == 1
