@@ -13,7 +13,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check screens soak fuzz robust bench clean
+.PHONY: help demo test check screens soak fuzz robust verbatim bench clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -41,19 +41,27 @@ soak: $(INSTALLED)
 # 10,000 cases each: PDFs with spoiled bytes for the reader; text for cleaning, order and chunks.
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz --timeout=0 tests/pdf/test_mutated.py \
-	  tests/pdf/test_clean.py tests/pdf/test_order.py tests/pdf/test_chunk.py
+	  tests/pdf/test_clean.py tests/pdf/test_order.py tests/pdf/test_footnotes.py tests/pdf/test_chunk.py
 
 # Every file of a folder of hard PDFs through `ragformer index`, by hand.
 robust: $(INSTALLED)
 	$(BIN)/python tests/robust.py $(HARD)
+
+# The questions of a reading file over its articles typeset as PDFs, each answered and its quote
+# looked for in the file: make verbatim READING=squad-dev.jsonl.xz
+verbatim: $(INSTALLED)
+	rm -rf build/verbatim
+	$(BIN)/python tests/samples/typeset_reading.py $(READING) build/verbatim --articles 20 --questions 500
+	RAGFORMER_THRESHOLD=0 $(BIN)/ragformer eval pdfqa build/verbatim
 
 bench: $(INSTALLED)
 	$(BIN)/ragformer bench index $(PDFS)
 ifdef READING
 	$(BIN)/ragformer bench query $(READING)
 	$(BIN)/ragformer bench decode $(READING)
+	$(BIN)/ragformer bench ask $(READING)
 else
-	@echo "query and decode need questions: make bench READING=squad-dev.jsonl.xz (the form is in the README)"
+	@echo "query, decode and ask need questions: make bench READING=squad-dev.jsonl.xz (the form is in the README)"
 endif
 
 clean:

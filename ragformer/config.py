@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
+import tomlkit
 
 from ragformer.errors import ConfigError, NotFoundError
 from ragformer.types import OPENAI_URL, RemoteModel
@@ -29,8 +30,9 @@ DECODINGS = ("span", "free")
 UI_PASSWORD = "RAGFORMER_UI_PASSWORD"
 # Not settings, but ours: full tracebacks from the command line, and what opens the page.
 _OTHER_VARIABLES = frozenset({"RAGFORMER_DEBUG", UI_PASSWORD})
-Backend = RemoteModel | Literal["local", "openai"] | None
-"""What writes answers; "openai" is the RemoteModel of settings and environment."""
+Backend = RemoteModel | Path | Literal["local", "openai"] | None
+"""What writes answers; "openai" is the RemoteModel of settings and environment, a path the folder
+of an imported decoder."""
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -42,8 +44,9 @@ class Settings:
     choose. workers: processes that read PDFs; 0 means one a core, at most 4. threshold: the
     confidence below which an answer is withheld; None means the model's own. models: the folder
     with encoder/ and decoder/; None means the one that came with the program. encoder: the folder
-    of an encoder, in place of the one in `models`. backend: what writes answers, "local" for our
-    decoder or "openai" for a server. decoding: how our decoder words a short answer, "span" for
+    of an encoder, in place of the one in `models`. writer: the folder of an imported decoder that
+    writes answers in our decoder's place. backend: "local" for either of them, "openai" for a
+    server. decoding: how our decoder words a short answer, "span" for
     a run of a passage's characters or "free". openai_model, openai_context, openai_timeout: as in
     RemoteModel.
     """
@@ -56,6 +59,7 @@ class Settings:
     threshold: float | None
     models: Path | None
     encoder: Path | None
+    writer: Path | None
     backend: str
     decoding: str
     openai_model: str
@@ -68,15 +72,20 @@ class Settings:
         """The folder that holds a folder for each."""
         return self.home / "collections"
 
+    @property
+    def models_home(self) -> Path:
+        """The folder that holds imported models."""
+        return self.home / "models"
+
     def remote_model(self, backend: Backend = None) -> RemoteModel | None:
-        """What writes answers in our decoder's place, if anything; None: the backend that is set.
+        """The server that writes answers, if any; backend None: as set.
 
         OPENAI_BASE_URL and OPENAI_API_KEY are read here and nowhere else. Raises ConfigError where
         the key is missing or the URL is none.
         """
         if isinstance(backend, RemoteModel):
             return backend
-        if (backend or self.backend) == "local":
+        if isinstance(backend, Path) or (backend or self.backend) == "local":
             return None
         return RemoteModel(
             self.openai_model,
@@ -99,6 +108,29 @@ def load_settings(**flags: object) -> Settings:
             values[name] = _parse(name, raw, origin)
             origins[name] = origin
     return Settings(**values, origins=origins)
+
+
+def set_for_user(name: str, value: str | None) -> None:
+    """Write a setting into the user's config.toml, or take it out; the rest stays as it is.
+
+    Raises ConfigError where the file cannot be read or written.
+    """
+    file = user_config_file()
+    _read_toml(file)  # says what is wrong with it
+    try:
+        told = tomlkit.parse(file.read_text("utf-8")) if file.exists() else tomlkit.document()
+        if value is not None:
+            told[name] = value
+        elif name in told:
+            del told[name]
+        else:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_suffix(".partial")
+        scratch.write_text(tomlkit.dumps(told), encoding="utf-8")
+        scratch.replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def ui_password() -> str:
@@ -148,6 +180,7 @@ def _defaults() -> dict[str, Any]:
         "threshold": None,
         "models": None,
         "encoder": None,
+        "writer": None,
         "backend": "local",
         "decoding": "span",
         "openai_model": "",
@@ -252,6 +285,7 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "threshold": _share,
     "models": _path,
     "encoder": _path,
+    "writer": _path,
     "backend": _one_of(BACKENDS),
     "decoding": _one_of(DECODINGS),
     "openai_model": _text,

@@ -28,7 +28,7 @@ from ragformer.pdf.progress import RunPages
 from ragformer.pdf.read import RANGE, PageRange, PagesRead, PdfText, follow_pdfs
 from ragformer.store import drafts
 from ragformer.store.keep_vectors import refresh
-from ragformer.store.rows import KnownFile, Stages
+from ragformer.store.rows import LOOK_AGAIN, KnownFile, Stages
 from ragformer.store.store import Store
 from ragformer.types import Chunk, Document, FileOutcome, FileStatus, Progress, Report
 from ragformer.walk import Found, Ignoring, is_gone, place_left
@@ -36,10 +36,9 @@ from ragformer.walk import Found, Ignoring, is_gone, place_left
 if TYPE_CHECKING:
     from ragformer.retrieve.embed import Encoder, Vectors
 
-READ_VERSION = 3
+READ_VERSION = 4
 CHUNK_VERSION = 3
 EMBED_AT_ONCE = 64  # chunks between two steps of progress: a few batches of the encoder
-_LOOK_AGAIN = -1  # a size and mtime that no file has: the file is tried again at the next run
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ class _Run:
             known = self.store.known_file(path)
             try:
                 file = KnownFile.of(path)
-                if known is not None and _is_same(known, file):
+                if known is not None and known.settled and _is_same(known, file):
                     if known.document_id is None and not retry:
                         yield self.settle(FileOutcome(path, None, "failed", known.reason))
                         continue
@@ -302,7 +301,7 @@ class _Run:
         """Settle a file that was not read: it is tried again, and keeps what it held before."""
         known = self.store.known_file(path)
         if known is None or known.document_id is None:
-            return self._failed(KnownFile(path, _LOOK_AGAIN, _LOOK_AGAIN), reason)
+            return self._failed(KnownFile(path, LOOK_AGAIN, LOOK_AGAIN), reason)
         reason += " (what was indexed before is kept)"
         return self.settle(FileOutcome(path, None, "failed", reason))
 

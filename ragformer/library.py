@@ -53,12 +53,11 @@ def open_library(
 ) -> Library:
     """The collection of that name below `home`, by default those of the configuration.
 
-    backend: what writes answers where a question does not say it: "local", "openai" for the server
-    of the configuration, or a RemoteModel. decoding: "span" or "free", see Settings. Nothing is made until something is indexed. Raises
-    ConfigError for an unusable setting.
+    backend: what writes answers unless a question says it: "local", "openai", a RemoteModel, or an
+    imported decoder's folder. decoding: as in Settings. Nothing is made until something is indexed.
+    Raises ConfigError for a bad setting.
     """
-    settings = load_settings(collection=collection, home=home, decoding=decoding)
-    return Library(settings, backend)
+    return Library(load_settings(collection=collection, home=home, decoding=decoding), backend)
 
 
 def collections(home: Path | str | None = None) -> list[CollectionInfo]:
@@ -315,19 +314,19 @@ class Library:
         if told := about_documents(question, self.store, documents, recent):
             return iter((told.text, told))
         from ragformer.answer.answer import answer_question
-        from ragformer.answer.prose import answer_remotely
+        from ragformer.answer.prose import answer_in_prose
+        from ragformer.answer.speaker import speaker_of
 
-        remote = self.settings.remote_model(backend or self.backend)  # first: it may not do
+        speaker = speaker_of(self.settings, backend or self.backend)  # first: it may not do
         asked = understand(question, self.store, documents, last)
         passages = self._retrieve(asked, k, documents, within)
-        if remote is None:
-            pieces = answer_question(
-                asked.text, passages, self.store, self.reader, self.settings.threshold, documents
-            )
+        if speaker is None:
+            least, store = self.settings.threshold, self.store
+            pieces = answer_question(asked.text, passages, store, self.reader, least, documents)
         else:
             # It is told what was asked before, so it needs no words of that in the question.
             put, before = (question, last) if asked.follows else (asked.text, None)
-            pieces = answer_remotely(put, passages, self.store, remote, documents, before)
+            pieces = answer_in_prose(put, passages, self.store, speaker, documents, before)
         return as_asked(pieces, question, asked)
 
     def _scope(self, within: Within) -> list[Document]:
@@ -382,13 +381,15 @@ class Library:
             self._vectors = generation, open_index(store, encoder_id)
         return self._vectors[1]
 
-    # Looking things up
-
-    def summarize(self, name: str, n: int | None = None) -> Summary:
+    def summarize(self, name: str, n: int | None = None, backend: Backend = None) -> Summary:
         """The n central sentences of the document `name` (see `document`), each with its page."""
+        from ragformer.answer.prose import write_summary
+        from ragformer.answer.speaker import speaker_of
         from ragformer.answer.summarize import summarize
 
-        return summarize(self.document(name), self.store, self.encoder, n)
+        speaker = speaker_of(self.settings, backend or self.backend)
+        found = summarize(self.document(name), self.store, self.encoder, n)
+        return write_summary(found, self.store, speaker) if speaker else found
 
     def document(self, name: str) -> Document:
         """The one document that is meant: by path, by a path's last parts, or by id prefix.

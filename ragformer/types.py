@@ -7,6 +7,7 @@ the origin at the top left of the page as displayed.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,7 +46,7 @@ class Page:
     number: int
     label: str
     text: str
-    words: tuple[Word, ...] = ()
+    words: Sequence[Word] = ()
     status: PageStatus = "text"
     reason: str = ""
 

@@ -22,6 +22,7 @@ import pytest
 import tokenizers
 import torch
 from hypothesis import HealthCheck, settings
+from protocol_server import Server, serving
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen import canvas
 from safetensors.torch import save_file
@@ -295,3 +296,14 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             items = outline if name == "manual.pdf" else []
             store.add_document(document, pages, chunks, vectors_ND, "none", items)
         yield store
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that speaks the OpenAI protocol, and no setting of this machine for another."""
+    pytest.importorskip("openai", reason="the extra openai is not installed")
+    for variable in [name for name in os.environ if name.startswith("OPENAI_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("NO_PROXY", "*")
+    with serving() as started:
+        yield started

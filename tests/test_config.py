@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ragformer import config
 from ragformer.config import load_settings, model_folder, models_folder
 from ragformer.errors import ConfigError, NotFoundError
+from ragformer.types import OPENAI_URL, RemoteModel
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +105,10 @@ def test_debug_is_no_setting_and_no_mistake(monkeypatch: pytest.MonkeyPatch) -> 
         ("home", 3),
         ("home", "~no-such-user-here/x"),
         ("backend", "cloud"),
+        ("openai_model", 7),
+        ("openai_context", 1023),
+        ("openai_timeout", 0),
+        ("decoding", "beam"),
     ],
 )
 def test_an_unusable_value_is_refused_with_name_value_and_origin(name: str, value: object) -> None:
@@ -173,3 +178,23 @@ def test_every_public_name_is_importable() -> None:
     assert all(getattr(ragformer, name) is not None for name in ragformer.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = ragformer.nonsense
+
+
+def test_key_and_url_of_a_server_are_read_when_it_is_to_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert load_settings().remote_model() is None
+    chosen = load_settings(backend="openai", openai_model=" m ", openai_context="2048")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        chosen.remote_model()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1\n")
+    wanted = RemoteModel("m", OPENAI_URL, "sk-1", 2048, 120)
+    assert chosen.remote_model() == load_settings().remote_model(wanted) == wanted
+    assert chosen.remote_model("local") is None
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    other = load_settings().remote_model("openai")
+    assert other is not None
+    assert (other.name, other.address) == ("", "http://127.0.0.1:1/v1")
+    assert "sk-1" not in repr((chosen, other))

@@ -10,9 +10,11 @@ import pytest
 from small_documents import CATS, TAX, Index, WritePdf, statuses
 
 from ragformer.library import Library
+from ragformer.store import keep_vectors
 from ragformer.store.rows import KnownFile
 from ragformer.store.store import Store
 from ragformer.store.uploads import UPLOADS
+from ragformer.store.vector_file import VECTOR_FILE, load
 from ragformer.types import Answer
 
 
@@ -103,6 +105,43 @@ def test_what_is_no_longer_held_leaves_no_trace_in_words_or_chats(
     assert library.chats.turns(1) == []
     assert [turn.answer for turn in library.chats.turns(2)] == ["on 31 October"]
     assert library.store.check() == []
+
+
+@pytest.mark.parametrize("lose", [replace, spoil, spoil_unseen, damage, prune])
+def test_what_is_no_longer_held_is_not_in_the_file_of_vectors(
+    library: Library,
+    write_pdf: WritePdf,
+    lose: Callable[..., None],
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keep_vectors, "FLAT_VALUES", 0)
+    cats, tax = write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX)
+    index(library, cats, tax)
+    before = codes_of(library)
+    (document,) = library.store.documents([str(cats)])
+    gone = set(library.store.chunk_ids([document.id]).tolist())
+    assert gone < before.keys() == set(library.store.chunk_ids().tolist())
+    lose(library, cats, index)
+    assert codes_of(library).keys() == before.keys() - gone
+    left = (library.folder / VECTOR_FILE).read_bytes()
+    assert not any(before[key] in left for key in gone)
+    assert library.store.check() == []
+
+
+def codes_of(library: Library) -> dict[int, bytes]:
+    """By chunk id, in order, what the file of vectors keeps of its vector."""
+    found = load(library.folder)
+    assert found is not None
+    lists, view = found[1], keep_vectors.faiss_module().rev_swig_ptr
+    codes = {}
+    for i in range(lists.nlist):
+        n, size = lists.invlists.list_size(i), lists.code_size
+        if n:
+            packed = view(lists.invlists.get_codes(i), n * size).tobytes()
+            ids = view(lists.invlists.get_ids(i), n).tolist()
+            codes |= {key: packed[j * size : (j + 1) * size] for j, key in enumerate(ids)}
+    return dict(sorted(codes.items()))
 
 
 def test_a_removal_that_was_cut_off_is_finished_by_the_next_run(

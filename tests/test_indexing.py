@@ -24,6 +24,8 @@ def test_a_second_run_reads_and_embeds_nothing(
     write_pdf("a.pdf", CATS, TAX)
     folder = write_pdf("sub/b.pdf", BEES).parents[1]
     (folder / "bad.pdf").write_bytes(b"\x89PNG\r\n")
+    for path in folder.rglob("*.pdf"):
+        os.utime(path, (0, 0))
     first = index(library, folder)
     assert statuses(first) == {"a.pdf": "added", "b.pdf": "added", "bad.pdf": "failed"}
     assert (first.pages_read, first.chunks_embedded) == (3, len(library.store.chunk_ids()))
@@ -45,6 +47,19 @@ def test_touching_a_file_costs_a_hash_and_no_more(
     known = library.store.known_file(path)
     assert known is not None
     assert known.mtime_ns == 1
+
+
+def test_an_edit_within_one_tick_of_the_clock_is_seen(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    path = write_pdf("a.pdf", CATS)
+    stat = path.stat()
+    index(library, path)
+    edited = path.read_bytes().replace(b"/Title (a)", b"/Title (b)")
+    assert len(edited) == stat.st_size
+    path.write_bytes(edited)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert statuses(index(library, path)) == {"a.pdf": "replaced"}
 
 
 def test_the_same_bytes_twice_are_one_document(

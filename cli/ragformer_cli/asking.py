@@ -44,7 +44,7 @@ _batch_option = click.option(
 _decoding_option = click.option(
     "--decoding",
     type=click.Choice(["span", "free"]),
-    help="The short answer: copied from one place, or worded as the decoder likes.  [default: span]",
+    help="The short answer: copied from one place, or in the decoder's words.  [default: span]",
 )
 
 

@@ -1,4 +1,4 @@
-"""What is in a collection: index, list, show, summarize, rm, collections."""
+"""What is in a collection: index, list, show, rm, collections."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def change_line(outcome: FileOutcome) -> str:
         return f"failed: {path}: {one_line(outcome.reason)}"
     if outcome.status == "removed":
         return f"removed: {path}"
-    unread = f", no text: {_unread(outcome.unread_pages, outcome.pages)}"
+    unread = f", no text: {unread_line(outcome.unread_pages, outcome.pages)}"
     pages = f"{outcome.pages} page{'s' * (outcome.pages != 1)}"
     return f"{outcome.status}: {path}: {pages}" + unread * bool(outcome.unread_pages)
 
@@ -165,7 +165,7 @@ def troubles(report: Report) -> list[str]:
             read = f"{outcome.ocr_pages} of {outcome.pages} pages"
             lines.append(f"read by OCR: {short_path(outcome.path)}: {read}")
         if outcome.unread_pages:
-            unread = _unread(outcome.unread_pages, outcome.pages)
+            unread = unread_line(outcome.unread_pages, outcome.pages)
             lines.append(f"no text: {short_path(outcome.path)}: {unread}")
     foreign = [outcome for outcome in report.files if outcome.language not in ("", "en")]
     if foreign:
@@ -175,7 +175,7 @@ def troubles(report: Report) -> list[str]:
     return lines
 
 
-def _unread(numbers: Sequence[int], n_pages: int) -> str:
+def unread_line(numbers: Sequence[int], n_pages: int) -> str:
     if len(numbers) == n_pages:
         return f"all {n_pages} pages" if n_pages > 1 else "its only page"
     shown = ", ".join(map(str, numbers[:LISTED_PAGES]))
@@ -204,12 +204,12 @@ def list_files(collection: str | None, as_json: bool) -> None:
         say_json(rows)
         return
     for row in rows:
-        say(f"{short_path(Path(row['path']))}: {_file_line(row)}")
+        say(f"{short_path(Path(row['path']))}: {file_line(row)}")
     if not rows:
         warn("nothing is indexed yet; start with `ragformer index PATH`")
 
 
-def _file_line(row: forms.Form) -> str:
+def file_line(row: forms.Form) -> str:
     if row["status"] == "failed":
         return f"failed: {row['reason']}"
     unread = len(row["unread_pages"])
@@ -247,7 +247,7 @@ def show(name: str, collection: str | None, as_json: bool) -> None:
     if as_json:
         say_json(form)
         return
-    say(f"{form['title']}\n{_file_line(form)}\nid {document.id[:12]}")
+    say(f"{form['title']}\n{file_line(form)}\nid {document.id[:12]}")
     for path in document.paths:
         say(short_path(path))
     for item in form["outline"]:
@@ -274,47 +274,6 @@ def _show_page(document: Document, page: Page, as_json: bool) -> None:
         say(page.text)
     else:
         warn(f"page {page.number} of {short_path(document.path)} has no text ({page.status})")
-
-
-@click.command()
-@click.argument("name", metavar="DOC")
-@click.option(
-    "--sentences",
-    type=click.IntRange(1, 200),
-    metavar="N",
-    help="How many to quote.  [default: one a section, from 5 to 12]",
-)
-@collection_option
-@json_option
-def summarize(name: str, sentences: int | None, collection: str | None, as_json: bool) -> None:
-    """Quote the central sentences of a document, from its first section to its last.
-
-    Each is copied word for word from the page named behind it.
-
-    \b
-    Examples:
-      ragformer summarize manual.pdf
-      ragformer summarize manual.pdf --sentences 20 --json
-    """
-    from ragformer.answer.cite import page_name
-    from ragformer.library import open_library
-
-    with open_library(collection) as library:
-        summary = library.summarize(name, sentences)
-    if as_json:
-        say_json(forms.summary_form(summary))
-        return
-    document = summary.document
-    say(one_line(f"{document.title} ({_file_line(forms.file_forms(document)[0])})"))
-    above: tuple[str, ...] = ()
-    for said in summary.sentences:
-        if said.heading_path != above:
-            above = said.heading_path
-            say("\n" + one_line(" › ".join(above)))
-        quote, page = " ".join(said.citation.quote.split()), page_name(said.citation)
-        say(f"  “{quote}” page {page}")
-    if document.unread_pages:
-        warn(f"not read: {_unread(document.unread_pages, document.n_pages)}")
 
 
 @click.command()
@@ -393,4 +352,4 @@ def list_collections(as_json: bool) -> None:
         warn("there is no collection yet; start with `ragformer index PATH`")
 
 
-COMMANDS: tuple[click.Command, ...] = (index, list_files, show, summarize, rm, list_collections)
+COMMANDS: tuple[click.Command, ...] = (index, list_files, show, rm, list_collections)

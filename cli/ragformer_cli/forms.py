@@ -157,7 +157,8 @@ def answer_form(store: Store, answer: Answer, line_id: object = None) -> Form:
     }
 
 
-def summary_form(summary: Summary) -> Form:
+def summary_form(summary: Summary, written: Form | None) -> Form:
+    """written: by `answer_form`, what a remote model wrote, if one was asked."""
     from ragformer.answer.cite import citation_form
 
     document = summary.document
@@ -171,6 +172,7 @@ def summary_form(summary: Summary) -> Form:
             for said in summary.sentences
         ],
         "unread_pages": list(document.unread_pages),
+        "written": written,
     }
 
 

@@ -1,4 +1,4 @@
-"""How good and how fast: eval and bench."""
+"""How good the answers are: eval."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from typing import Any
 
 import click
 
-from ragformer_cli.terminal import Command, json_option, say, say_json
-
-_path = click.Path(path_type=Path)
+from ragformer_cli.terminal import Command, json_option, path_type, say, say_json, seed_option
 
 
 def _limit_option(command: Command) -> Command:
     help_text = "Measure only so many questions.  [default: all]"
     return click.option("--limit", type=click.IntRange(1), metavar="N", help=help_text)(command)
-
-
-def _seed_option(command: Command) -> Command:
-    help_text = "Which questions a limit picks."
-    return click.option("--seed", default=0, metavar="S", help=help_text)(command)
 
 
 @click.group("eval")
@@ -38,12 +31,12 @@ def evaluate() -> None:
 
 
 @evaluate.command()
-@click.argument("path", required=False, type=_path, metavar="[DIR|FILE]")
-@click.option("--reqa", type=_path, metavar="FILE", help="ReQA questions, with --corpus.")
+@click.argument("path", required=False, type=path_type, metavar="[DIR|FILE]")
+@click.option("--reqa", type=path_type, metavar="FILE", help="ReQA questions, with --corpus.")
 @click.option(
     "--corpus",
     "corpora",
-    type=_path,
+    type=path_type,
     multiple=True,
     metavar="FILE",
     help="The corpus of --reqa; or search the passages of this reading or pairs file too."
@@ -60,9 +53,9 @@ def evaluate() -> None:
     metavar="N",
     help="Measure the first N dimensions of the vectors too.",
 )
-@click.option("--peer", type=_path, metavar="DIR", help="Measure a sentence-transformers too.")
+@click.option("--peer", type=path_type, metavar="DIR", help="Measure a sentence-transformers too.")
 @_limit_option
-@_seed_option
+@seed_option
 @json_option
 def retrieval(
     path: Path | None,
@@ -92,7 +85,7 @@ def retrieval(
 
 
 @evaluate.command()
-@click.argument("paths", nargs=-1, required=True, type=_path, metavar="FILE...")
+@click.argument("paths", nargs=-1, required=True, type=path_type, metavar="FILE...")
 @click.option(
     "--passages",
     type=click.IntRange(1, 32),
@@ -105,7 +98,7 @@ def retrieval(
 @click.option("--held-out", is_flag=True, help="Only questions that training leaves out.")
 @click.option("--decoding", type=click.Choice(["span", "free"]), default="span", show_default=True)
 @_limit_option
-@_seed_option
+@seed_option
 @json_option
 def reading(
     paths: tuple[Path, ...],
@@ -136,9 +129,9 @@ def reading(
 
 
 @evaluate.command()
-@click.argument("folder", type=_path, metavar="DIR")
+@click.argument("folder", type=path_type, metavar="DIR")
 @_limit_option
-@_seed_option
+@seed_option
 @json_option
 def pdfqa(folder: Path, limit: int | None, seed: int, as_json: bool) -> None:
     """Are questions to a folder of PDFs answered right? pdfs/ and questions.jsonl."""
@@ -148,7 +141,7 @@ def pdfqa(folder: Path, limit: int | None, seed: int, as_json: bool) -> None:
 
 
 @evaluate.command()
-@click.argument("folder", type=_path, metavar="DIR")
+@click.argument("folder", type=path_type, metavar="DIR")
 @json_option
 def extract(folder: Path, as_json: bool) -> None:
     """Is the text read from PDFs true? Each x.pdf in DIR against its text in x.txt.
@@ -232,116 +225,4 @@ def _short(value: float) -> str:
     return f"{value:5.3f}" if abs(value) < 10 else f"{value:5.0f}"
 
 
-@click.group()
-def bench() -> None:
-    """Measure how fast this machine does it.
-
-    \b
-    Examples:
-      ragformer bench index ~/papers
-      ragformer bench rerun
-      ragformer bench read ~/papers
-      ragformer bench embed squad-dev.jsonl.xz
-      ragformer bench query squad-dev.jsonl.xz
-      ragformer bench decode squad-dev.jsonl.xz
-    """
-
-
-@bench.command("index")
-@click.argument("folder", type=_path, metavar="DIR")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N files.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
-@json_option
-def bench_index(folder: Path, limit: int | None, repeats: int, as_json: bool) -> None:
-    """Pages and chunks a second, and each stage's share."""
-    from ragformer.bench.index import run
-
-    _say_figures(run(folder, limit, repeats), as_json)
-
-
-@bench.command("read")
-@click.argument("folder", type=_path, metavar="DIR")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N files.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
-@json_option
-def bench_read(folder: Path, limit: int | None, repeats: int, as_json: bool) -> None:
-    """Pages a second of parsing alone, beside pypdf's extract_text, on one core."""
-    from ragformer.bench.read import run
-
-    _say_figures(run(folder, limit, repeats), as_json)
-
-
-@bench.command("rerun")
-@click.option("--files", type=click.IntRange(1), default=1000, show_default=True, metavar="N")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
-@json_option
-def bench_rerun(files: int, repeats: int, as_json: bool) -> None:
-    """Seconds to index a folder again: unchanged, and with one file edited. It makes the files."""
-    from ragformer.bench.rerun import run
-
-    _say_figures(run(files, repeats), as_json)
-
-
-@bench.command("embed")
-@click.argument("path", type=_path, metavar="DIR|FILE")
-@click.option("--peer", type=_path, metavar="DIR", help="Time a sentence-transformers too.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N paragraphs.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
-@_seed_option
-@json_option
-def bench_embed(
-    path: Path, peer: Path | None, limit: int | None, repeats: int, seed: int, as_json: bool
-) -> None:
-    """Paragraphs and tokens a second that the encoder embeds.
-
-    --peer runs the package sentence-transformers (pip install 'ragformer[bench]') on the same
-    texts in turns with it; times_peer is how many times as fast the encoder is.
-    """
-    from ragformer.bench.embed import run
-
-    _say_figures(run(path, limit, repeats, seed, peer=peer), as_json)
-
-
-@bench.command("query")
-@click.argument("path", type=_path, metavar="DIR|FILE")
-@click.option("--chunks", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, metavar="N")
-@_seed_option
-@json_option
-def bench_query(path: Path, chunks: int, limit: int, seed: int, as_json: bool) -> None:
-    """Milliseconds a search takes, stage by stage."""
-    from ragformer.bench.query import run
-
-    _say_figures(run(path, chunks, limit, seed), as_json)
-
-
-@bench.command("decode")
-@click.argument("path", type=_path, metavar="FILE")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N")
-@_seed_option
-@json_option
-def bench_decode(path: Path, limit: int, seed: int, as_json: bool) -> None:
-    """Tokens a second when reading a prompt, writing, and answering."""
-    from ragformer.bench.decode import run
-
-    _say_figures(run(path, limit, seed), as_json)
-
-
-def _say_figures(figures: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        say_json(figures)
-        return
-    for name, value in _flat(figures):
-        say(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
-
-
-def _flat(values: dict[str, Any], front: str = "") -> list[tuple[str, Any]]:
-    """Nested figures as ("outer inner", value) pairs."""
-    pairs: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        label = f"{front}{name}"
-        pairs += _flat(value, f"{label} ") if isinstance(value, dict) else [(label, value)]
-    return pairs
-
-
-COMMANDS: tuple[click.Command, ...] = (evaluate, bench)
+COMMANDS: tuple[click.Command, ...] = (evaluate,)

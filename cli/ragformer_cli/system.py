@@ -6,16 +6,16 @@ import platform
 import sqlite3
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ragformer_cli.terminal import collection_option, json_option, say, say_json, warn
+from ragformer.errors import ConfigError
+from ragformer_cli.terminal import collection_option, json_option, say, say_json
 
 if TYPE_CHECKING:
     from ragformer.library import Library
 
-KINDS: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")
 _PACKAGES = ("ragformer", "torch", "faiss-cpu", "numpy", "sentencepiece", "pypdfium2", "pypdf")
 
 
@@ -78,6 +78,13 @@ def _notes(library: Library) -> list[str]:
         notes.append("this system does not bound the memory of the PDF readers; time is bounded")
     if library.exists and library.store.readonly:
         notes.append(f"{library.folder} can be read but not written")
+    try:
+        remote = library.settings.remote_model()
+    except ConfigError as error:
+        notes.append(str(error))
+    else:
+        if remote is not None:
+            notes.append(f"questions and the passages found for them go to {remote.address}")
     return notes
 
 
@@ -117,91 +124,4 @@ def paths(collection: str | None, as_json: bool) -> None:
         say(f"{name}: {path}")
 
 
-@click.group()
-def models() -> None:
-    """The encoder and the decoder that do the work."""
-
-
-@models.command("list")
-@json_option
-def list_models(as_json: bool) -> None:
-    """List the models in use."""
-    found = [_model(kind) for kind in KINDS]
-    if as_json:
-        say_json([{key: model[key] for key in ("kind", "id", "path", "bytes")} for model in found])
-        return
-    for model in found:
-        say(f"{model['kind']} {model['id']}  {model['bytes'] / 1e6:.1f} MB  {model['path']}")
-
-
-@models.command()
-@click.argument("kind", type=click.Choice(KINDS))
-@json_option
-def info(kind: Literal["encoder", "decoder"], as_json: bool) -> None:
-    """Show a model's configuration and its card."""
-    model = _model(kind)
-    if as_json:
-        say_json(model)
-        return
-    say(f"{kind} {model['id']}\n{model['path']}")
-    for name, value in model["config"].items():
-        say(f"{name} = {value}")
-    if model["card"]:
-        say(f"\n{model['card']}")
-
-
-@models.command("import")
-@click.argument("source", type=click.Path(path_type=Path), metavar="DIR")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where to write it.  [default: models/<its name> in the home]",
-)
-@click.option("--query-prefix", metavar="TEXT", help="Put before every question, not its own.")
-@click.option("--passage-prefix", metavar="TEXT", help="Put before every passage, not its own.")
-@json_option
-def import_model(
-    source: Path,
-    out: Path | None,
-    query_prefix: str | None,
-    passage_prefix: str | None,
-    as_json: bool,
-) -> None:
-    """Make an encoder of a sentence-transformers folder of the BERT family.
-
-    MiniLM, BGE, E5 and GTE, for example. Pooling, prefixes and length are read from its files.
-
-    \b
-    Example:
-      ragformer models import e5-small-v2 --query-prefix "query: " --passage-prefix "passage: "
-    """
-    from ragformer.retrieve.checkpoints import import_encoder
-
-    imported = import_encoder(source, out, query_prefix, passage_prefix)
-    if as_json:
-        say_json({"path": str(imported.folder), "unused": imported.unused})
-        return
-    if imported.unused:
-        warn(f"not used: {', '.join(imported.unused)}")
-    say(f"wrote {imported.folder}; to use it set RAGFORMER_ENCODER to this folder")
-
-
-def _model(kind: Literal["encoder", "decoder"]) -> dict[str, Any]:
-    from ragformer.config import model_folder
-    from ragformer.nn.checkpoint import weight_files, weights_id
-    from ragformer.nn.config import read_config
-
-    folder = model_folder(kind)
-    card = folder / "CARD.md"
-    return {
-        "kind": kind,
-        "id": weights_id(folder),
-        "path": str(folder),
-        "bytes": sum(file.stat().st_size for file in weight_files(folder)),
-        "config": read_config(folder / "config.json"),
-        "card": card.read_text("utf-8") if card.is_file() else "",
-    }
-
-
-COMMANDS: tuple[click.Command, ...] = (doctor, paths, models)
+COMMANDS: tuple[click.Command, ...] = (doctor, paths)

@@ -31,6 +31,15 @@ def collection_option(command: Command) -> Command:
     return click.option("-c", "--collection", metavar="NAME", help=help_text)(command)
 
 
+path_type = click.Path(path_type=Path)
+
+
+def seed_option(command: Command) -> Command:
+    """--seed, for commands with a --limit."""
+    help_text = "Which questions a limit picks."
+    return click.option("--seed", default=0, metavar="S", help=help_text)(command)
+
+
 def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
@@ -46,9 +55,11 @@ def k_option(help_text: str) -> Callable[[Command], Command]:
 
 def backend_options(command: Command) -> Command:
     """--backend and --model, to be given to `chosen_backend`."""
-    help_text = "What writes the answer: our decoder, or a server that speaks the OpenAI protocol."
+    help_text = (
+        "What writes the answer: a decoder here, or a server that speaks the OpenAI protocol."
+    )
     backend = click.option("--backend", type=click.Choice(["local", "openai"]), help=help_text)
-    model = click.option("--model", metavar="M", help="The server's model, for --backend openai.")
+    model = click.option("--model", metavar="M", help="The server's model, or an imported one.")
     return backend(model(command))
 
 
@@ -56,10 +67,14 @@ def chosen_backend(backend: str | None, model: str | None) -> Backend:
     """What these options and the configuration lead to; raises ConfigError where that cannot be."""
     from ragformer.config import load_settings
 
-    remote = load_settings(backend=backend, openai_model=model).remote_model()
-    if remote is None and model is not None:
-        raise click.UsageError("--model goes with --backend openai")
-    return remote or "local"
+    settings = load_settings(backend=backend, openai_model=model)
+    if remote := settings.remote_model():
+        return remote
+    if model is None:
+        return "local"
+    from ragformer.answer.installed import find_model
+
+    return find_model(settings, model).folder
 
 
 def is_terminal(stream: IO[str]) -> bool:

@@ -71,6 +71,14 @@ def place_of(passage: Passage, start: int, end: int) -> Span:
     raise ValueError(f"characters {start} to {end} do not lie in one span of the passage")
 
 
+def range_of(passage: Passage, place: Span) -> tuple[int, int] | None:
+    """The characters of the passage that stand there, `place_of` undone; None if none do."""
+    for low, _, span in part_spans(passage):
+        if span.page == place.page and span.start <= place.start and place.end <= span.end:
+            return low + place.start - span.start, low + place.end - span.start
+    return None
+
+
 def cite(store: Store, passage: Passage, mark: int, start: int, end: int) -> Citation:
     """The citation of start..end of the passage, re-read from the store's page text."""
     place = place_of(passage, start, end)

@@ -21,7 +21,7 @@ from ragformer.errors import InputError, StoreError
 from ragformer.retrieve.embed import Encoder, Vectors
 from ragformer.store.store import Store
 from ragformer.text.sentences import sentence_spans
-from ragformer.types import Citation, Document, Passage
+from ragformer.types import Answer, Citation, Document, Passage
 
 FEWEST, MOST = 5, 12
 """Sentences, unless told: one a section, within these bounds."""
@@ -54,10 +54,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sentences in the document's order; `document.unread_pages` had no part in it."""
+    """Sentences in the document's order; `document.unread_pages` had no part in it.
+
+    written: what a remote model made of the passages they are from, if one was asked.
+    """
 
     document: Document
     sentences: tuple[Said, ...]
+    written: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ messages -> its chat template -> token ids -> prefill -> decode steps under `Cit
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -55,7 +55,7 @@ class Writer:
     @torch.inference_mode()
     def write(
         self, messages: Sequence[Mapping[str, str]], passages: Sequence[Passage]
-    ) -> Iterator[str | Reply]:
+    ) -> Generator[str | Reply, None, None]:
         """Yield the text as it comes and, last, exactly one Reply. mark i is passages[i - 1].
 
         Raises InputError where the messages alone fill the context.

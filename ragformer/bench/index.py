@@ -56,6 +56,7 @@ def run(folder: Path, limit: int | None = None, repeats: int = 3) -> dict[str, A
             name: median_of([s.seconds[name] / sum(s.seconds.values()) for s in stages])
             for name in stages[0].seconds
         },
+        "perfect_overlap_seconds": median_of([s.overlapped for s in stages]),
     }
 
 
@@ -75,6 +76,13 @@ class Stages:
         default_factory=lambda: {"read": 0.0, "chunk": 0.0, "embed": 0.0, "store": 0.0}
     )
     _since: float = field(default_factory=time.perf_counter)
+
+    @property
+    def overlapped(self) -> float:
+        """Seconds it would take were one reader never waited for, nor waiting: the longer of
+        reading and all else."""
+        reading = self.seconds["read"]
+        return max(reading, sum(self.seconds.values()) - reading)
 
     def end(self, stage: str) -> None:
         """The time since the last call was spent in this stage."""

@@ -46,7 +46,7 @@ class Line:
 def page_lines(page: Page) -> list[Line]:
     """The lines of a page that are not blank, in the order of its text."""
     lines = []
-    words, at = page.words, 0
+    words, at = tuple(page.words), 0
     for match in _LINE.finditer(page.text):
         start = match.start() + len(match.group()) - len(match.group().lstrip())
         end = start + len(match.group().strip())

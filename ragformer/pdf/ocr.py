@@ -23,8 +23,9 @@ from operator import itemgetter
 from ragformer.errors import NotFoundError
 from ragformer.pdf.child import Child, ChildDiedError
 from ragformer.pdf.clean import clean
-from ragformer.pdf.order import BOX_UNIT, Rows, in_reading_order
-from ragformer.types import Page, Word
+from ragformer.pdf.order import in_reading_order
+from ragformer.pdf.words import BOX_UNIT, Words
+from ragformer.types import Page
 
 DPI = 300  # what Tesseract was trained for
 PAGE_SECONDS = 120.0
@@ -40,7 +41,7 @@ class Tesseract:
     program: str
     language: str
 
-    def read(self, image: bytes, points_per_pixel: float) -> tuple[str, tuple[Word, ...]]:
+    def read(self, image: bytes, points_per_pixel: float) -> tuple[str, Words]:
         """The text of an image file and its words. Raises OSError when the program fails."""
         try:
             done = subprocess.run(
@@ -149,7 +150,7 @@ def _still_unread(page: Page, reason: str) -> Page:
     return dataclasses.replace(page, reason=said)
 
 
-def words_of_tsv(tsv: str, points_per_pixel: float) -> tuple[str, tuple[Word, ...]]:
+def words_of_tsv(tsv: str, points_per_pixel: float) -> tuple[str, Words]:
     """The text of a page and its words from Tesseract's TSV, in reading order.
 
     Words are as high as their line, as a PDF's own are: not "nor" less than "for".
@@ -170,7 +171,8 @@ def words_of_tsv(tsv: str, points_per_pixel: float) -> tuple[str, tuple[Word, ..
     found = array("i")
     for start, end in cleaned.parts():
         found.extend((start, end, *boxes[bisect_right(starts, cleaned.origin[start]) - 1]))
-    return _in_points(*in_reading_order(cleaned.text, found))
+    text, rows = in_reading_order(cleaned.text, found)
+    return text, Words(rows.tobytes())
 
 
 def _rows(tsv: str) -> Iterator[tuple[list[str], str, tuple[int, int, int, int]]]:
@@ -183,11 +185,3 @@ def _rows(tsv: str) -> Iterator[tuple[list[str], str, tuple[int, int, int, int]]
         if said and float(cells[10]) >= SURE:
             x, y, wide, high = map(int, cells[6:10])
             yield cells[1:5], said, (x, y, x + wide, y + high)
-
-
-def _in_points(text: str, rows: Rows) -> tuple[str, tuple[Word, ...]]:
-    six = [iter(rows)] * 6
-    return text, tuple(
-        Word(start, end, *(side / BOX_UNIT for side in box))
-        for start, end, *box in zip(*six, strict=True)
-    )

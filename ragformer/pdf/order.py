@@ -24,7 +24,6 @@ from operator import sub
 from statistics import median
 from typing import TypeAlias
 
-BOX_UNIT = 100  # boxes travel as whole hundredths of a point
 WIDE = 0.9  # of the line's height: a gap between words that may be one between cells or columns
 GUTTER = 600  # the narrowest gap between columns
 MIN_ROWS = 3

@@ -12,7 +12,9 @@ import re
 import struct
 import zlib
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ import pypdfium2.raw as pdfium_c
 from pypdf.errors import PyPdfError
 
 from ragformer.pdf.clean import Cleaned, clean
-from ragformer.pdf.order import BOX_UNIT, in_reading_order
+from ragformer.pdf.footnotes import footnotes_last
+from ragformer.pdf.order import in_reading_order
+from ragformer.pdf.words import BOX_UNIT
 
 # What the two libraries raise on files that break the format's rules; the rest is a bug.
 DAMAGE = (
@@ -192,12 +196,12 @@ def _read_page(page: Any, display: _Display) -> tuple[str, array[int]]:
     text_page = page.get_textpage()
     try:
         raw = _raw_text(text_page)
-        cleaned = clean(raw)
+        cleaned = _set_marks_apart(text_page.raw, clean(raw))
         text, parts = _logical(text_page.raw, cleaned), cleaned.parts()
         words = _words(text_page.raw, parts, cleaned.origin, display)
         if len(words) < 6 * len(parts):
             return text, words  # where some words have no place, none is moved
-        return in_reading_order(text, words)
+        return footnotes_last(*in_reading_order(text, words))
     finally:
         text_page.close()
 
@@ -220,6 +224,11 @@ def _raw_text(text_page: Any) -> str:
 # The same function with untyped arguments: checking their types takes as long as the call.
 _get_box = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
     ctypes.cast(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_void_p).value or 0
+)
+# A word with digits right behind it (a function's name takes powers) or right before it.
+_MARKED = re.compile(
+    r"(?!(?:sin|cos|tan|cot|log|exp)\d)[^\W\d_]{3}(?P<behind>\d{1,3})(?!\w)"
+    r"|(?<!\w)\d{1,3}(?P<before>[^\W\d_]{3})"
 )
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]{2,}")
 _RECT = 16  # bytes: left, top, right, bottom as float32
@@ -250,6 +259,39 @@ def _words(
         for side, better in enumerate((min, max, max, min))
     )
     return _rows(boxed, display.boxes(left, bottom, right, top))
+
+
+def _set_marks_apart(handle: Any, cleaned: Cleaned) -> Cleaned:
+    """The text with a blank between a word and the raised number of a footnote: "result", not
+    "result3", is what it is searched by. An exponent stays ("cm2"): its base has fewer letters."""
+    cuts = []
+    for match in _MARKED.finditer(cleaned.text):
+        at = match.start(match.lastgroup or 0)
+        letter, digit = (at - 1, at) if match.lastgroup == "behind" else (at, at - 1)
+        if _is_raised(handle, cleaned.origin[digit], cleaned.origin[letter]):
+            cuts.append(at)
+    if not cuts:
+        return cleaned
+    edges = [*pairwise([0, *cuts, len(cleaned.text)])]
+    origin = [[*cleaned.origin[a:b], cleaned.origin[b - 1]] for a, b in edges]
+    return Cleaned(
+        " ".join(cleaned.text[a:b] for a, b in edges),
+        [place for part in origin for place in part][:-1],
+        [join + bisect_right(cuts, join) for join in cleaned.joins],
+    )
+
+
+def _is_raised(handle: Any, one: int, other: int) -> bool:
+    """Whether a character is smaller than another and stands higher, as a footnote's mark does."""
+    small, large = pdfium_c.FS_RECTF(), pdfium_c.FS_RECTF()
+    page = ctypes.cast(handle, ctypes.c_void_p)
+    if not all(
+        _get_box(page, i, ctypes.addressof(box)) for i, box in ((one, small), (other, large))
+    ):
+        return False
+    height = large.top - large.bottom
+    raised = small.bottom - large.bottom
+    return bool(small.top - small.bottom < 0.85 * height and 0.2 * height < raised < 0.7 * height)
 
 
 def _logical(handle: Any, cleaned: Cleaned) -> str:

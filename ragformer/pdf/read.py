@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from ragformer.errors import PasswordError, PdfError
 from ragformer.pdf.child import USUAL_LIMITS, Child, ChildDiedError, Limits
 from ragformer.pdf.ocr import Tesseract, is_due, read_scans
 from ragformer.pdf.outline import choose_author, choose_title, outline_items, plain_line
-from ragformer.types import OutlineItem, Page, Word
+from ragformer.pdf.words import Words
+from ragformer.types import OutlineItem, Page
 
 __all__ = ["Limits", "PageRange", "PagesRead", "PdfText", "follow_pdfs", "read_pdf", "read_pdfs"]
 
@@ -185,7 +185,6 @@ class _Draft:
     readers: set[str] = field(default_factory=set)
     gentle: list[int] = field(default_factory=list)
     pdfium: bool = True
-    values: _Points = field(default_factory=lambda: _Points())
     n_told: int = 0
 
     @classmethod
@@ -266,7 +265,7 @@ def _read_frames(
         if "n_pages" in head:
             draft.head = draft.head or head
         elif "page" in head:
-            draft.pages.append(_page(head, body, draft.values))
+            draft.pages.append(_page(head, body))
             if draft.pages[-1].status == "text" and draft.head is not None:
                 draft.readers.add("pypdf" if head["second"] else str(draft.head["reader"]))
         if draft.head is not None and len(draft.pages) % TELL_EVERY == 0:
@@ -305,22 +304,7 @@ def _failed(number: int, reason: str) -> Page:
     return Page(number, str(number), "", (), "failed", f"the reader {reason}")
 
 
-class _Points(dict[int, float]):
-    """Hundredths to points, each number made once: most words share theirs with a neighbour."""
-
-    def __missing__(self, hundredths: int) -> float:
-        value = self[hundredths] = hundredths / 100
-        return value
-
-
-def _page(head: dict[str, Any], body: bytes, points: _Points) -> Page:
-    numbers = array("i")
-    numbers.frombytes(body)
-    six = [iter(numbers)] * 6
-    words = tuple(
-        Word(start, end, points[x0], points[y0], points[x1], points[y1])
-        for start, end, x0, y0, x1, y1 in zip(*six, strict=True)
-    )
+def _page(head: dict[str, Any], body: bytes) -> Page:
     label, reason = plain_line(str(head["label"])), plain_line(str(head["reason"]))
     number = int(head["page"])
-    return Page(number, label or str(number), head["text"], words, head["status"], reason)
+    return Page(number, label or str(number), head["text"], Words(body), head["status"], reason)

@@ -1,7 +1,9 @@
-"""A page as an image, drawn in a child process."""
+"""Pages as images, drawn in a child process."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,17 +30,37 @@ def render_page(
 
     Raises PasswordError, or PdfError when the file or the page cannot be drawn.
     """
+    with Child(limits) as child:
+        return _draw(child, path, number, width, password)
+
+
+def render_pages(
+    path: Path,
+    numbers: Iterable[int],
+    width: int,
+    password: str | None = None,
+    limits: Limits = USUAL_LIMITS,
+) -> dict[int, PageImage]:
+    """As `render_page` for many, by one child; a page that cannot be drawn is left out."""
+    drawn: dict[int, PageImage] = {}
+    with Child(limits) as child:
+        for number in numbers:
+            with contextlib.suppress(PdfError):
+                drawn[number] = _draw(child, path, number, width, password)
+    return drawn
+
+
+def _draw(child: Child, path: Path, number: int, width: int, password: str | None) -> PageImage:
     request = {
         "path": str(path.absolute()),
         "passwords": [] if password is None else [password],
         "render": number,
         "width": width,
     }
-    with Child(limits) as child:
-        try:
-            (head, image), *_ = child.ask(request)
-        except ChildDiedError as death:
-            raise PdfError(f"{path.name}: page {number} cannot be drawn: it {death}") from death
+    try:
+        (head, image), *_ = child.ask(request)
+    except ChildDiedError as death:
+        raise PdfError(f"{path.name}: page {number} cannot be drawn: it {death}") from death
     if "png" in head:
         return PageImage(image, head["pixel"])
     if head["error"] == "password":

@@ -67,11 +67,13 @@ def import_encoder(
     out: Path | None = None,
     query_prefix: str | None = None,
     passage_prefix: str | None = None,
+    name: str | None = None,
 ) -> Imported:
     """Write the sentence-transformers encoder in `source` as one of ours, by default in the home.
 
-    The prefixes replace those of the source's own files, which many E5 and BGE lack. Raises
-    WeightsError for what is damaged or no BERT sentence encoder.
+    The prefixes replace those of the source's own files, which many E5 and BGE lack. name: what
+    the home calls it, instead of the source's own folder name. Raises WeightsError for what is
+    damaged or no BERT sentence encoder.
     """
     read = _read_source(source)
     form = read.form
@@ -80,7 +82,7 @@ def import_encoder(
     if passage_prefix is not None:
         form = dataclasses.replace(form, passage_prefix=passage_prefix)
     model, unused = _load_model(read)
-    folder = new_folder(out, source.resolve().name)
+    folder = new_folder(out, name or source.resolve().name)
     save_weights(model, folder, shard_bytes=sys.maxsize)
     shutil.copyfile(read.tokenizer.path, folder / "tokenizer.json")
     write_model_config(read.config, "encoder", folder, texts=dataclasses.asdict(form))
@@ -97,12 +99,12 @@ def new_folder(out: Path | None, name: str) -> Path:
     """An empty folder for an imported model: `out`, or one of this name in the home."""
     if not name or Path(name).name != name:
         raise InputError(f"a model cannot be called {name!r}; give a plain name")
-    home = load_settings().home
-    folder = home / "models" / name if out is None else out
+    settings = load_settings()
+    folder = settings.models_home / name if out is None else out
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; remove it, or write elsewhere with --out")
     if out is None:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

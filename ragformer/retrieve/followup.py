@@ -23,6 +23,12 @@ _EXPLETIVE = re.compile(
     r"\bit\s+(?:rain|snow|(?:that|(?:mean|takes?)\s+for|(?:\w+\s+){1,3}(?:to|that|if|when))\s+\w)",
     re.IGNORECASE,
 )
+# "How many years is it?", "What colour are they?": a noun that cannot be what the pronoun means.
+_OF_IT = re.compile(
+    r"\W*(?:and\s+|but\s+|so\s+)?(?:how\s+(?:many|much)|what|which)(?:\s+[^\W_]+){1,2}\s+"
+    r"(?:is|are|was|were|do|does|did|has|have|had|can|will|must|may)\s+(?:it|they|he|she)\b",
+    re.IGNORECASE,
+)
 _MEASURES = frozenset(
     {"big", "far", "high", "large", "late", "long", "many", "much", "often", "old"}
 )
@@ -54,6 +60,8 @@ def is_follow_up(question: str) -> bool:
         return True
     if _EXPLETIVE.search(question) and sum(content) > 1:
         return False
+    if _OF_IT.match(question) and sum(content) < _STANDS_ALONE:
+        return True
     place = next((i for i in range(len(asked)) if _is_pronoun(asked, i)), None)
     if place is None or sum(content) >= _STANDS_ALONE:
         return False

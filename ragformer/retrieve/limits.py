@@ -86,6 +86,7 @@ _ON = re.compile(
 _ON_FROM = re.compile(r"\s+(?:on|onwards?|to|through|until|up)\b", re.IGNORECASE)
 _OF_DOCUMENT = re.compile(r"\s+(?:(?P<of>of)|in|from)\s+(?=[\w\"'“‘])", re.IGNORECASE)
 _NAME_WORDS = 8
+_CLAUSE = re.compile(r"(?:[^,;:?!]|[,;:?!](?=\S))+")
 _GOES_ON = re.compile(r"\s*(?:$|[,;:.?!)]|(?P<word>[\w'-]+))")
 _SAYING_WORDS = """
     concerning describe described describes mention mentioned mentions regarding said say says show
@@ -100,7 +101,7 @@ class Limits:
 
     pages: first and last, as printed or counted; or one counted number, -1 for the last.
     heading: its kind and number ("section", "4.2"). topic: the headings on it. said: the phrases,
-    as they stand in the question.
+    as they stand in the question, with the document they name.
     """
 
     pages: tuple[str, str] | int | None = None
@@ -128,8 +129,11 @@ def find_limits(
         if tail is None:
             continue
         length, named = tail
-        limits = _with(limits, match, named if length else _named_before(match, named))
-        rest = _without(rest, match, match.end() + length)
+        end = match.end() + length
+        start = match.end("does") if match.groupdict().get("does") else match.start()
+        named = named if length else _named_before(match, named)
+        limits = _with(limits, match, rest[start:end], named)
+        rest = _without(rest, match, end)
     rest, limits = _with_topic(rest, limits, store)
     return (rest, limits) if limits.said else (question, None)
 
@@ -145,7 +149,7 @@ def _with_topic(rest: str, limits: Limits, store: Store) -> tuple[str, Limits]:
         if pattern is _USUAL and not (headings and tail):
             continue
         length, named = tail or (0, limits.documents)
-        said = (*limits.said, rest[match.start() : end])
+        said = (*limits.said, rest[match.start() : end + length].strip())
         limits = replace(limits, topic=headings, said=said, documents=named)
         return (_without(rest, match, end + length) if headings else rest), limits
     return rest, limits
@@ -168,7 +172,8 @@ def _document_behind(
     of_document = _OF_DOCUMENT.match(text)
     if of_document is None:
         return (0, documents) if _ends(text) else None
-    ends = [match.end() for match in re.finditer(r"[^\s,;:?!]+", text)][1 : 1 + _NAME_WORDS]
+    clause = _CLAUSE.match(text)
+    ends = [m.end() for m in re.finditer(r"\S+", clause[0] if clause else "")][1 : 1 + _NAME_WORDS]
     for end in reversed(ends):
         name = text[of_document.end() : end].removesuffix(".")
         whole = _ends(text[end:]) and (words(name) or ["the"])[-1] not in STOP_WORDS
@@ -193,7 +198,9 @@ def _ends(text: str) -> bool:
     return not word or (word != "of" and (word in STOP_WORDS or word in _SAYING))
 
 
-def _with(limits: Limits, match: re.Match[str], documents: tuple[Document, ...]) -> Limits:
+def _with(
+    limits: Limits, match: re.Match[str], said: str, documents: tuple[Document, ...]
+) -> Limits:
     found = match.groupdict()
     pages, heading = limits.pages, limits.heading
     if found.get("first"):
@@ -203,7 +210,7 @@ def _with(limits: Limits, match: re.Match[str], documents: tuple[Document, ...])
     else:
         kind = "section" if found["kind"] == "§" else found["kind"].lower()
         heading = kind, _figure(found["number"].lower())
-    return Limits(pages, heading, None, (*limits.said, match.group().strip()), documents)
+    return Limits(pages, heading, None, (*limits.said, said.strip(" .")), documents)
 
 
 def _figure(number: str) -> str:

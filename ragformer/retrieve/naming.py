@@ -12,11 +12,10 @@ from ragformer.types import Document
 # What any document may be called.
 _KINDS = """
     8k 10k 10q agreement article book booklet brochure catalog catalogue collection contract
-    datasheet document documentation ebook file filing folder form guide guidebook guideline
-    handbook invoice law leaflet lease letter library manifesto manual memo minutes newsletter
-    pamphlet paper pdf plan policy presentation proposal prospectus protocol publication regulation
-    report slides specification statute study syllabus text textbook thesis transcript tutorial
-    whitepaper work
+    datasheet document documentation ebook file folder guide guidebook guideline handbook invoice
+    law leaflet lease letter library manifesto manual memo newsletter pamphlet paper pdf policy
+    prospectus protocol publication regulation report statute study syllabus text textbook thesis
+    transcript tutorial whitepaper work
 """
 _WORD = re.compile(r"[^\W_]+")
 _FORM_NUMBER = re.compile(r"\b(\d{1,2})-([A-Za-z])\b")  # a 10-K is a 10K in most file names

@@ -19,13 +19,15 @@ from ragformer.types import Answer, Document
 class Asked:
     """text: what to search and read. chunks: ids to search in, None for all. preferred: ids of
     chunks to rank a little higher. note: what could not be done as asked, a sentence or "".
-    follows: whether it leans on the turn before."""
+    follows: whether it leans on the turn before. within: what to say of a limit where there is no
+    answer, a sentence or ""."""
 
     text: str
     chunks: tuple[int, ...] | None = None
     preferred: tuple[int, ...] = ()
     note: str = ""
     follows: bool = False
+    within: str = ""
 
 
 def understand(
@@ -37,15 +39,18 @@ def understand(
     """
     rest, limits = find_limits(question, store, documents)
     chunks = limited_chunks(store, limits) if limits else []
-    note = ""
-    if limits and documents and not chunks:
-        said = " ".join(limits.said)
+    note = within = ""
+    said = " ".join(limits.said) if limits else ""
+    if chunks:
+        within = f"Only “{said}” was searched; leave that out to search everything."
+    elif said and documents:
         note = f"There is nothing to search “{said}”, so that limit was left out."
     only = tuple(chunks) or None
     if last is not None and is_follow_up(rest):
-        return Asked(carry(rest, last) or question, only, tuple(cited_chunks(last)), note, True)
+        text, preferred = carry(rest, last) or question, tuple(cited_chunks(last))
+        return Asked(text, only, preferred, note, True, within)
     says_something = any(word not in STOP_WORDS for word in words(rest))
-    return Asked(rest if says_something else question, only, (), note)
+    return Asked(rest if says_something else question, only, (), note, within=within)
 
 
 def as_asked(pieces: Iterator[str | Answer], question: str, asked: Asked) -> Iterator[str | Answer]:
@@ -53,7 +58,8 @@ def as_asked(pieces: Iterator[str | Answer], question: str, asked: Asked) -> Ite
     searched_as = "" if asked.text == question else asked.text
     for piece in pieces:
         if isinstance(piece, Answer):
-            note = " ".join(filter(None, (asked.note, piece.note)))
+            within = asked.within if piece.abstained else ""
+            note = " ".join(filter(None, (asked.note, within, piece.note)))
             yield replace(piece, question=question, searched_as=searched_as, note=note)
         else:
             yield piece

@@ -55,11 +55,17 @@ def search_words(
     spaced = question_words(DENSE_RUN.sub(" ", question))
     if runs:
         spaced = [word for word in spaced if word not in STOP_WORDS]
-    score_of = dict(_match(store, "chunk_words", spaced, k, within))
+    spelled = [spelling for word in spaced for spelling in _spellings(word)]
+    score_of = dict(_match(store, "chunk_words", spelled, k, within))
     if runs:
         for key, score in _search_runs(store, runs, spaced, k, within):
             score_of[key] = score_of.get(key, 0.0) + score
     return best(score_of, k)
+
+
+def _spellings(word: str) -> Iterable[str]:
+    """The word, with ss for ß and ß for ss: FTS5 folds accents, but not this letter."""
+    return dict.fromkeys((word, word.replace("ß", "ss"), word.replace("ss", "ß")))
 
 
 def _search_runs(

@@ -132,7 +132,13 @@ _DRAFTS = (
     END""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _AUTHOR, _DRAFTS)
+# Whether a file had not been changed for a while when it was looked at.
+_SETTLED = (
+    "ALTER TABLE paths ADD COLUMN settled INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE failures ADD COLUMN settled INTEGER NOT NULL DEFAULT 1",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _AUTHOR, _DRAFTS, _SETTLED)
 
 
 def version(connection: sqlite3.Connection) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,17 @@ DOCUMENTS = """
     FROM documents"""
 
 
+LOOK_AGAIN = -1  # a size and mtime that no file has: it is looked at again at the next run
+TICK = 2 * 10**9  # ns: the coarsest clock that a file system stamps files by, FAT's
+
+
 @dataclass(frozen=True, slots=True)
 class KnownFile:
     """A file as last seen: its size in bytes, its mtime in ns, and the document it holds.
 
-    `document_id` is None for a file that could not be read; `reason` then says why.
+    `document_id` is None for a file that could not be read; `reason` then says why. `settled`: it
+    had not been changed within the last TICK, so that a later edit shows in its mtime (to git, a
+    file that is not is "racily clean").
     """
 
     path: Path
@@ -46,12 +53,14 @@ class KnownFile:
     mtime_ns: int
     document_id: str | None = None
     reason: str = ""
+    settled: bool = field(default=True, compare=False)
 
     @classmethod
     def of(cls, path: Path) -> KnownFile:
         """Look at the file now; raises OSError if it cannot be reached."""
         stat = path.stat()
-        return cls(path, stat.st_size, stat.st_mtime_ns)
+        settled = abs(time.time_ns() - stat.st_mtime_ns) > TICK
+        return cls(path, stat.st_size, stat.st_mtime_ns, settled=settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ def pack_words(words: Sequence[Word]) -> bytes:
     """Starts as steps, lengths (int32), then x0, y0, x1, y1 (float32), column by column."""
     if not words:
         return b""
+    words = tuple(words)
     starts = np.array([word.start for word in words], dtype="<i4")
     lengths = np.array([word.end - word.start for word in words], dtype="<i4")
     with np.errstate(over="ignore"):  # a hostile file may hold any number as a coordinate

@@ -205,8 +205,8 @@ class Store:
     def known_file(self, path: Path) -> KnownFile | None:
         """The file as it was last seen, read or failed."""
         rows = self.query(
-            "SELECT size, mtime_ns, document_id, '' FROM paths WHERE path = ?1 UNION ALL"
-            " SELECT size, mtime_ns, NULL, reason FROM failures WHERE path = ?1",
+            "SELECT size, mtime_ns, document_id, '', settled FROM paths WHERE path = ?1 UNION ALL"
+            " SELECT size, mtime_ns, NULL, reason, settled FROM failures WHERE path = ?1",
             pack_path(path),
         )
         return KnownFile(path, *rows[0]) if rows else None
@@ -219,7 +219,8 @@ class Store:
         moved_from: a path that holds it no more, forgotten in the same transaction. Raises
         NotFoundError if the document is not there.
         """
-        with self.writing() as db:
+        known = self.known_file(file.path)
+        with self.writing(changes=known is None or known.document_id != document_id) as db:
             self._need(document_id)
             write.attach(db, file, document_id)
             if moved_from is not None:

@@ -1,7 +1,7 @@
 """FAISS over one encoder's stored vectors: a view, discard at will.
 
-Flat search is exact and, up to some 100,000 vectors, as quick to build from the store as to load
-from a file, so no file is kept.
+Flat search is exact and, up to some 200,000 vectors, as quick to build from the store as to load
+from a file, so no file is kept; for more see saved_vectors.py.
 """
 
 from __future__ import annotations

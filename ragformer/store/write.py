@@ -158,9 +158,10 @@ def attach(db: sqlite3.Connection, file: KnownFile, document_id: str) -> None:
     before = _held_by(db, file.path)
     db.execute("DELETE FROM failures WHERE path = ?", (pack_path(file.path),))
     db.execute(
-        "INSERT INTO paths VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " document_id = excluded.document_id, size = excluded.size, mtime_ns = excluded.mtime_ns",
-        (pack_path(file.path), document_id, file.size, file.mtime_ns),
+        "INSERT INTO paths VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " document_id = excluded.document_id, size = excluded.size, mtime_ns = excluded.mtime_ns,"
+        " settled = excluded.settled",
+        (pack_path(file.path), document_id, file.size, file.mtime_ns, file.settled),
     )
     if before is not None:
         _drop_if_nowhere(db, before)
@@ -177,8 +178,8 @@ def detach(db: sqlite3.Connection, path: Path) -> None:
 
 def insert_failure(db: sqlite3.Connection, file: KnownFile) -> None:
     db.execute(
-        "INSERT INTO failures VALUES (?, ?, ?, ?)",
-        (pack_path(file.path), file.size, file.mtime_ns, storable(file.reason)),
+        "INSERT INTO failures VALUES (?, ?, ?, ?, ?)",
+        (pack_path(file.path), file.size, file.mtime_ns, storable(file.reason), file.settled),
     )
 
 

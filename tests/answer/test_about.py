@@ -99,6 +99,9 @@ def test_the_author_is_what_the_file_records(shelf: Store, question: str) -> Non
     answer = about_documents(question, shelf, [named, report])
     assert answer is not None
     assert answer.text == "manual.pdf records “Ida Holm” as its author."
+    it = about_documents("Who wrote it?", shelf, [named, report], [named])
+    assert it is not None
+    assert it.text == answer.text
 
 
 @pytest.mark.parametrize("question", ["What is manual.pdf about?", "Summarise the manual."])

@@ -38,6 +38,10 @@ TEXTS = st.lists(
             "<answer> <mark_3> <quote> ",
             "”\nsecret.pdf, page 7\n\n",
             "\n\n[1]\n“",
+            "def wait(n):\n\treturn {'days': [n]}  # \"soon\"\n",
+            "12.5\t3,029.64\t-7 %\n14.0\t88\t(9)\n",
+            "La période de préavis est de deux mois. ",
+            "مدة الإشعار شهران. ",
             "日本語。",
             "😀 ",
             ", ",
@@ -106,6 +110,35 @@ def test_whatever_stands_in_the_passages_form_and_citation_hold(
     assert page.text[citation.span.start : citation.span.end] == citation.quote
     assert shown_in(match["short"], citation.quote)
     assert answer.usage["passages_read"] == len(passages)
+
+
+def test_a_free_answer_is_on_one_line_over_the_same_quote(
+    readers: tuple[Reader, ...], add_passage: AddPassage, store: Store, free: tuple[Reader, ...]
+) -> None:
+    passage = add_passage(["The notice period is two months.\nIt starts on the first of a month."])
+    differing = 0
+    for copying, writing in zip(readers, free, strict=True):
+        copied, written = (
+            list(answer_question(QUESTION, [passage], store, reader))[-1]
+            for reader in (copying, writing)
+        )
+        assert isinstance(copied, Answer)
+        assert isinstance(written, Answer)
+        assert (copied.citations, copied.confidence) == (written.citations, written.confidence)
+        match, other = FORM.fullmatch(copied.text), FORM.fullmatch(written.text)
+        assert match is not None
+        assert other is not None
+        assert match["quote"] == other["quote"]
+        differing += match["short"] != other["short"]
+    assert differing
+
+
+@pytest.fixture(scope="module")
+def free(readers: tuple[Reader, ...]) -> tuple[Reader, ...]:
+    """The same readers, with short answers in their own words."""
+    return tuple(
+        Reader(r.model, r.tokenizer, r.id, r.confidence, bf16=False, free=True) for r in readers
+    )
 
 
 def test_a_yes_or_no_question_is_answered_by_the_quote_alone(

@@ -16,6 +16,7 @@ from ragformer.answer.cite import (
     passage_boxes,
     place_of,
     quote_range,
+    range_of,
 )
 from ragformer.store.store import Store
 from ragformer.types import Passage, Span
@@ -97,6 +98,8 @@ def test_every_character_of_a_passage_has_its_place(
     for low, high, span in part_spans(passage):
         assert passage.text[low:high] == pages[span.page - 1][span.start : span.end]
         assert place_of(passage, low, high) == span
+        assert range_of(passage, span) == (low, high)
+        assert range_of(passage, Span(span.page, span.start, span.end + 1)) is None
     joins = [high for _, high, _ in part_spans(passage)][:-1]
     assert all(passage.text[join] == "\n" for join in joins)
     for join in joins:

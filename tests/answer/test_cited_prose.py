@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
+from chat_checkpoint import SYMBOLS, write_checkpoint
 
 from ragformer.answer.checkpoints import chat_of, import_decoder
 from ragformer.answer.cited_prose import CitedProse
@@ -17,8 +15,6 @@ from ragformer.answer.quoting import QUOTE_WORDS, Checked
 from ragformer.answer.remote import Reply
 from ragformer.answer.writer import Writer, load_writer
 from ragformer.errors import InputError, WeightsError
-from ragformer.nn.families import read_family, their_tensor
-from ragformer.nn.heads import Decoder
 from ragformer.store.store import Store
 from ragformer.types import Passage, Span
 
@@ -26,58 +22,12 @@ NOTICE = (
     "The notice period is two months. “Notice” is given in writing – by post, or by e\u2011mail."
 )
 FEES = 'Fees are due on 1 May.\nThe fee is 1,250 euros. He said "pay at once" to her.'
-SYMBOLS = ["<|im_start|>", "<|im_end|>"]
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-SIZES = {
-    "model_type": "qwen2",
-    "hidden_act": "silu",
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 512,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": True,
-}
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a Qwen2 with random weights and a byte-level tokenizer of 400 pieces."""
-    tokenizers = pytest.importorskip("tokenizers")
-    pytest.importorskip("jinja2")
-    folder: Path = tmp_path_factory.mktemp("qwen")
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    model = tokenizers.Tokenizer(tokenizers.models.BPE())
-    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    model.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=400, special_tokens=SYMBOLS, initial_alphabet=alphabet, show_progress=False
-    )
-    model.train_from_iterator([NOTICE, FEES, f'It says: "{FEES}" [2]. ' * 3], trainer)
-    model.save(str(folder / "tokenizer.json"))
-    values = {"chat_template": TEMPLATE, "eos_token": {"content": SYMBOLS[1]}}
-    (folder / "tokenizer_config.json").write_text(json.dumps(values))
-    (folder / "config.json").write_text(json.dumps(SIZES | {"vocab_size": 400}))
-    family, config = read_family(folder)
-    generator = torch.Generator().manual_seed(0)
-    asked = {}
-
-    def read(name: str) -> torch.Tensor:
-        asked[name] = shapes[-1].clone().normal_(0.0, 0.2, generator=generator)
-        return asked[name]
-
-    shapes = [torch.empty(0)]
-    for name, tensor in Decoder(config).state_dict().items():
-        shapes.append(tensor)
-        their_tensor(name, family, read)
-    save_file(asked, folder / "model.safetensors")
-    return folder
+    texts = [NOTICE, FEES, f'It says: "{FEES}" [2]. ' * 3]
+    return write_checkpoint(tmp_path_factory.mktemp("qwen"), texts)
 
 
 @pytest.fixture(scope="module")
@@ -131,15 +81,16 @@ def test_no_quotation_and_no_mark_is_thrown_away(
 
 
 def test_the_same_reply_each_time_and_a_count_of_it(
-    writer: Writer, passages: list[Passage]
+    writer: Writer, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "When?"}]
+    monkeypatch.setattr("ragformer.answer.writer.LONGEST_REPLY", 60)
     one, other = (list(writer.write(messages, passages)) for _ in range(2))
     assert one == other
     *pieces, reply = one
     assert isinstance(reply, Reply)
     assert "".join(map(str, pieces))
-    assert 0 < reply.usage["completion_tokens"] <= 512 - reply.usage["prompt_tokens"]
+    assert 0 < reply.usage["completion_tokens"] <= 60
 
 
 def test_a_prompt_that_fills_the_context_is_refused(

@@ -23,6 +23,7 @@ def test_rates_and_shares_of_real_files(home, write_pdf):
     shares = [told["median"] for told in result["share"].values()]
     assert list(result["share"]) == ["read", "chunk", "embed", "store"]
     assert all(share > 0 for share in shares)
+    assert result["perfect_overlap_seconds"]["low"] > 0
     rate, seconds = result["pages_per_second"], result["seconds"]
     assert rate["low"] * seconds["high"] == pytest.approx(3)
     assert rate["high"] * seconds["low"] == pytest.approx(3)
@@ -43,6 +44,9 @@ def test_every_second_is_some_stages_and_a_bad_file_costs_reading_only(tiny_mode
     only_bad = index.time_stages([bad], encoder).seconds
     assert only_bad["read"] > 0
     assert only_bad["chunk"] == only_bad["embed"] == only_bad["store"] == 0
+    for read, embed, overlapped in [(3.0, 1.0, 3.0), (1.0, 3.0, 3.5)]:
+        told = {"read": read, "chunk": 0.25, "embed": embed, "store": 0.25}
+        assert index.Stages(told).overlapped == overlapped
 
 
 def test_a_folder_without_pdfs_cannot_be_timed(home, tmp_path):

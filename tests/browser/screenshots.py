@@ -52,6 +52,15 @@ def draw(browser: Browser, base: str, folder: Path) -> None:
     page.get_by_role("button", name="Source 1").click()
     expect(page.locator(".page rect")).not_to_have_count(0)
     _shot(page, folder / "answer.png")
+    for layer in ("Pages", "Matches"):
+        page.get_by_role("button", name=layer, exact=True).click()
+    expect(page.locator(".thumbs img")).not_to_have_count(0)
+    expect(page.locator(".page rect.heat")).not_to_have_count(0)
+    _shot(page, folder / "matches.png")
+    for layer in ("Pages", "Matches"):
+        page.get_by_role("button", name=layer, exact=True).click()
+        page.wait_for_timeout(1000)
+    _explain(page, folder)
     _ask(page, DECLINED)
     _shot(page, folder / "declined.png")
     chat = page.url
@@ -59,6 +68,7 @@ def draw(browser: Browser, base: str, folder: Path) -> None:
     page.get_by_test_id("stDataFrame").click(position={"x": 15, "y": 125})
     expect(page.get_by_role("button", name="Remove")).to_be_visible()
     _shot(page, folder / "documents.png")
+    _evaluate(page, base, folder)
     phone = browser.new_context(
         viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2
     ).new_page()
@@ -68,6 +78,30 @@ def draw(browser: Browser, base: str, folder: Path) -> None:
     phone.get_by_role("button", name="Source 1").first.click()
     expect(phone.locator(".page img")).to_be_visible()
     _shot(phone, folder / "phone-page.png")
+
+
+def _explain(page: Page, folder: Path) -> None:
+    """How the answer was found, kept as a question for the evaluation."""
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator(".page")).to_have_count(0)
+    page.get_by_role("button", name="How it was found").click()
+    page.get_by_role("radio", name="Attention").click()
+    chart = page.get_by_test_id("stVegaLiteChart")
+    expect(chart).to_be_visible()
+    chart.scroll_into_view_if_needed()
+    _shot(page, folder / "attention.png")
+    page.get_by_role("button", name="Keep as a test question").click()
+    expect(page.get_by_text("Kept for the evaluation")).to_be_visible()
+    page.get_by_role("button", name="Hide", exact=True).click()
+
+
+def _evaluate(page: Page, base: str, folder: Path) -> None:
+    page.goto(f"{base}/evaluation")
+    page.get_by_role("button", name="Ask them all").click()
+    expect(page.get_by_text("From the second time on")).to_be_visible()
+    page.get_by_role("button", name="Ask them all").click()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
+    _shot(page, folder / "evaluation.png")
 
 
 def _ask(page: Page, question: str) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from protocol_server import chunk, events, serving, stream
 
 from ragformer.library import Library
+from ragformer.store.questions import Questions
 
 WritePdf = Callable[..., Path]
 CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
@@ -122,6 +124,108 @@ def test_follow_up(visit: Any, filled: Callable[..., Library], write_pdf: WriteP
     expect(page.locator(".answer").last).to_contain_text("Searched as")
 
 
+def test_stop(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf) -> None:
+    """A server that falls silent in the middle; what it had said is kept, and asked for again."""
+    library = filled(write_pdf("cats.pdf", CATS))
+    quote = f'Eighteen hours: "{CATS}" [1]'
+    tab = visit()
+    page = tab.open()
+    with serving() as server:
+        server.replies = [events(chunk(quote), chunk(" And"), wait=True), stream(quote)]
+        _choose_server(page, server.url)
+        field = page.get_by_test_id("stChatInputTextArea")
+        field.fill("How long does the cat sleep?")
+        field.press("Enter")
+        expect(page.get_by_text(f"Eighteen hours: “{CATS}”")).to_be_visible()
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator(".answer")).to_contain_text("Stopped by you before it was finished.")
+        (turn,) = library.chats.turns(1)
+        assert (turn.stopped, turn.answer.startswith("Eighteen hours")) == (True, True)
+        page.get_by_role("button", name="Ask again").click()
+        expect(page.locator(".answer .foot")).to_contain_text("Written by small-v2")
+        (turn,) = library.chats.turns(1)
+        assert (turn.stopped, [c.verified for c in turn.citations]) == (False, [True])
+        page.get_by_role("button", name="Source 1").first.click()
+        expect(page.locator(".page rect.quote")).not_to_have_count(0)
+    assert all(url.startswith((tab.base, "data:", "blob:")) for url in tab.asked_for)
+
+
+def _choose_server(page: Any, url: str) -> None:
+    page.locator(".st-key-model button").first.click()
+    page.get_by_text("A server that speaks the OpenAI protocol").click()
+    page.get_by_label("Base URL").fill(url)
+    page.get_by_label("API key", exact=True).fill("typed-here")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_role("button", name="Model: http")).to_be_visible()
+    page.keyboard.press("Escape")
+
+
+def test_more_of_the_page(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf) -> None:
+    """Small pages to turn to, the words that matched, the file in a tab of its own."""
+    library = filled(write_pdf("cats.pdf", CATS, TAX, TAX))
+    tab = visit()
+    page = tab.open()
+    tab.ask("How long does the cat sleep?")
+    page.get_by_role("button", name="Source 1").click()
+    expect(page.locator(".page rect.quote")).not_to_have_count(0)
+    page.get_by_role("button", name="Matches").click()
+    expect(page.locator(".page rect.heat")).not_to_have_count(0)
+    assert page.locator(".page rect.heat").count() <= len(CATS.split())
+    page.get_by_role("button", name="Pages", exact=True).click()
+    expect(page.locator(".thumbs img")).to_have_count(3)
+    quoted = library.chats.turns(1)[0].citations[0].page
+    expect(page.get_by_role("button", name=f"Page {quoted}, quoted")).to_have_attribute(
+        "aria-current", "page"
+    )
+    page.get_by_role("button", name="Page 3", exact=False).click()
+    expect(page.get_by_text("cats.pdf, page 3 of 3")).to_be_visible()
+    with page.expect_popup() as waiting:
+        page.get_by_role("button", name="Open in a tab").click()
+    assert waiting.value.url.startswith(f"blob:{tab.base}/")
+    assert waiting.value.url.endswith("#page=3")
+
+
+def test_encrypted(visit: Any, write_pdf: WritePdf) -> None:
+    """The password is asked for in the page: to index the file, and in another tab to show it."""
+    locked = write_pdf("locked.pdf", CATS, password="word")
+    tab = visit()
+    page = tab.open("documents")
+    page.locator("input[type=file]").set_input_files([locked])
+    expect(page.get_by_text("locked.pdf is encrypted.")).to_be_visible()
+    page.get_by_label("Its password", exact=True).fill("word")
+    page.get_by_role("button", name="Open it").click()
+    expect(page.get_by_text("Done: 1 added.")).to_be_visible()
+    page = tab.open()
+    tab.ask("How long does the cat sleep?")
+    page.get_by_role("button", name="Source 1").click()
+    page.get_by_label("Password", exact=True).fill("wurd")
+    page.get_by_label("Password", exact=True).press("Enter")
+    expect(page.get_by_text("That password does not open it.")).to_be_visible()
+    page.get_by_label("Password", exact=True).fill("word")
+    page.get_by_label("Password", exact=True).press("Enter")
+    expect(page.locator(".page rect.quote")).not_to_have_count(0)
+
+
+def test_evaluation(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf) -> None:
+    """A question kept from an answer is asked again, with the page it quoted."""
+    library = filled(write_pdf("cats.pdf", CATS))
+    tab = visit()
+    page = tab.open()
+    tab.ask("How long does the cat sleep?")
+    page.get_by_role("button", name="How it was found").click()
+    page.get_by_role("radio", name="Attention").click()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
+    page.get_by_role("button", name="Keep as a test question").click()
+    expect(page.get_by_text("Kept for the evaluation")).to_be_visible()
+    tab.open("evaluation")
+    for n in (1, 2):
+        page.get_by_role("button", name="Ask them all").click()
+        expect(page.get_by_test_id("stMetric").first).to_contain_text("100%")
+        expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(n - 1)
+    assert len(Questions(library.folder).runs()) == 2
+    assert all(url.startswith((tab.base, "data:", "blob:")) for url in tab.asked_for)
+
+
 def test_one_file(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf) -> None:
     library = filled(write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX))
     tab = visit()
@@ -211,3 +315,5 @@ def test_phone(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf, 
     else:
         expect(page.get_by_text("1 document, 1 page")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    links = page.locator(".st-key-links")
+    expect(links.get_by_role("link", name="Documents")).to_be_visible()

@@ -43,6 +43,7 @@ ANSWER = [
     "usage",
     "searched_as",
     "note",
+    "dropped",
 ]
 CITATION = [
     "mark",
@@ -319,6 +320,7 @@ def test_what_cannot_be_asked_is_a_usage_error(ragformer: Ragformer) -> None:
         ("index",),
         ("ask", "x", "-k", "0"),
         ("ask", "x", "--backend", "cloud"),
+        ("ask", "x", "--decoding", "beam"),
         ("eval", "retrieval"),
         ("nonsense",),
         ("list", "--nonsense"),

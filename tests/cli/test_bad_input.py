@@ -247,6 +247,7 @@ def test_index_and_ask_open_no_socket(home: Path, write_pdf: WritePdf) -> None:
         "sys.addaudithook(look)\n"
         "from ragformer_cli.main import run\n"
         "codes = run(['index', sys.argv[1]]), run(['ask', 'How long does the cat sleep?'])\n"
+        "if 'openai' in sys.modules: sys.exit('imported openai')\n"
         "sys.exit(0 if codes[0] == 0 and codes[1] in (0, 3) else str(codes))"
     )
     command = [sys.executable, "-c", code, str(path)]

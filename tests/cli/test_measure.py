@@ -103,6 +103,15 @@ def test_retrieval_and_reading_are_measured(
     none = ragformer("eval", "reading", reading_file, "--passages", "2", "--no-gold", "--json").json
     assert list(none["metrics"]) == ["refused", "tokens_per_second"]
     assert ragformer("eval", "reading", reading_file, "--no-gold").code == 2
+    free = ragformer("eval", "reading", reading_file, "--decoding", "free", "--json").json
+    assert free["metrics"]["coverage"] == ran.json["metrics"]["coverage"]
+    other = reading_file.with_name("other.v2.jsonl")
+    other.write_text(text)
+    table = ["eval", "reading", reading_file, other, "--passages", "1", "--passages", "2", "--json"]
+    several = ragformer(*table).json
+    assert several["n"] == 12
+    ways = {name.rpartition("/")[0] for name in several["metrics"]}
+    assert ways == {"reading/1", "reading/2", "other/1", "other/2"}
     trained_on = ragformer("eval", "reading", reading_file, "--held-out")
     assert trained_on.code == 1
     assert "questions is held out of training" in trained_on.err
@@ -172,9 +181,13 @@ def test_speed_is_measured(
     assert (embed["suite"], embed["paragraphs"], embed["repeats"]) == ("embed", 3, 1)
     query = ragformer("bench", "query", reading_file, "--chunks", "50", "--limit", "2").out
     assert query.startswith("suite: query\n")
-    assert "\nchunks: 50\n" in query
+    assert "\nsizes 50 index: flat\n" in query
+    lone = ragformer("bench", "query", reading_file, "--text", reading_file)
+    assert (lone.code, "--text and --saved go together" in lone.err) == (2, True)
     decode = ragformer("bench", "decode", reading_file, "--limit", "2", "--json").json
     assert (decode["suite"], decode["n"]) == ("decode", 2)
+    asked = ragformer("bench", "ask", reading_file, "--limit", "1", "--json").json
+    assert (asked["suite"], asked["n"], asked["distinct_answers"]) == ("ask", 1, 1)
     assert not home.exists()
 
 

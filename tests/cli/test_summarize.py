@@ -27,7 +27,8 @@ def test_every_sentence_is_printed_with_its_page(ragformer: Ragformer, write_pdf
     assert "“The falcon lives on a cliff high above the sea.” page 3\n" in ran.out
     assert ran.err == "not read: 1 of 3 pages: 2\n"
     form = ragformer("summarize", "otters.pdf", "--sentences", "2", "--json").json
-    assert list(form) == ["path", "document_id", "title", "pages", "sentences", "unread_pages"]
+    fields = ["path", "document_id", "title", "pages", "sentences", "unread_pages", "written"]
+    assert (list(form), form["written"]) == (fields, None)
     assert (form["pages"], form["unread_pages"], len(form["sentences"])) == (3, [2], 2)
     for said in form["sentences"]:
         page = ragformer("show", f"otters.pdf:{said['page']}", "--json").json

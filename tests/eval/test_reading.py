@@ -57,6 +57,16 @@ def test_an_answer_is_told_from_the_passage_it_stands_in_though_one_before_had_n
     assert found.features == pytest.approx(alone.features, abs=1e-4)
 
 
+def test_a_free_answer_differs_in_nothing_but_its_words(reader, tiny_models):
+    free = load_decoder(tiny_models / "decoder", free=True)
+    copied, written = reading.read_cases(CASES, reader), reading.read_cases(CASES, free)
+    assert [row.text for row in copied] != [row.text for row in written]
+    for one, other in zip(copied, written, strict=True):
+        assert other.text
+        same = dataclasses.replace(other, text=one.text, seconds=one.seconds)
+        assert same == one
+
+
 def test_the_source_search_likes_most_is_answered_from_where_it_counts_for_everything(
     reader, monkeypatch
 ):

@@ -102,6 +102,39 @@ def test_right_to_left_words_are_in_the_order_they_are_read(one_page: Callable[.
     assert page.text.split() == ["\u05d0\u05d1", "one", "\u05d0\u05d1\u05d0\u05d1"]
 
 
+def test_a_footnotes_mark_is_no_part_of_the_word_and_other_digits_are(
+    one_page: Callable[..., Path],
+) -> None:
+    raised, lowered = (
+        b"/F1 6 Tf %d Ts (%s) Tj 0 Ts /F1 12 Tf",
+        b"/F1 6 Tf -3 Ts (2) Tj 0 Ts /F1 12 Tf",
+    )
+    parts = [
+        b"(The result) Tj",
+        raised % (5, b"3"),
+        b"( of Smith) Tj",
+        raised % (5, b"1,2"),
+        b"( on 12 cm) Tj",
+        raised % (5, b"2"),
+        b"( water) Tj",
+        lowered,
+        b"( by model7 and sin) Tj",
+        raised % (5, b"2"),
+        b"0 -600 Td",
+        raised % (4, b"3"),
+        b"(See there) Tj",
+    ]
+    page = read_pdf(
+        one_page("a.pdf", b"BT /F1 12 Tf 60 700 Td " + b" ".join(parts) + b" ET")
+    ).pages[0]
+    said = "The result 3 of Smith 1,2 on 12 cm2 water2 by model7 and sin2 3 See there"
+    assert page.text.split() == said.split()
+    found = words_of(page)
+    assert found["1,2"].x0 >= found["Smith"].x1 - 0.1
+    assert found["1,2"].y1 - found["1,2"].y0 < found["Smith"].y1 - found["Smith"].y0
+    assert found["See"].y0 > found["result"].y1 + 500
+
+
 def test_text_of_unknown_characters_is_no_text(one_page: Callable[..., Path]) -> None:
     private = TO_UNICODE.replace(b"D83DDE00", b"E001").replace(b"FB01", b"E002")
     page = read_pdf(one_page("a.pdf", b"BT /F1 20 Tf 100 700 Td (ABBA) Tj ET", private)).pages[0]
@@ -136,6 +169,7 @@ def test_outline_labels_and_title(make_pdf: MakePdf, rewrite: Rewrite) -> None:
         top = writer.add_outline_item(title="First\x00 Part", page_number=1)
         writer.add_outline_item(title="Inner", page_number=2, parent=top)
         writer.add_outline_item(title="Second", page_number=3)
+        writer.add_metadata({"/Author": " Ida\x00 Holm"})
         writer.set_page_label(0, 1, style="/r")
         writer.set_page_label(2, 3, style="/D", start=1)
 
@@ -146,7 +180,7 @@ def test_outline_labels_and_title(make_pdf: MakePdf, rewrite: Rewrite) -> None:
         (0, "Second", 4),
     ]
     assert [page.label for page in read.pages] == ["i", "ii", "1", "2"]
-    assert read.title == "A Fine Book"
+    assert (read.title, read.author) == ("A Fine Book", "Ida Holm")
 
 
 @pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256"])

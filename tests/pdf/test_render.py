@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragformer.errors import PasswordError, PdfError
-from ragformer.pdf.render import render_page
+from ragformer.pdf.render import render_page, render_pages
 
 
 def test_a_page_is_drawn(make_pdf: Callable[..., Path]) -> None:
@@ -35,3 +35,9 @@ def test_what_cannot_be_drawn(make_pdf: Callable[..., Path], rewrite: Callable[.
     assert render_page(locked, 1, password="word").png.startswith(b"\x89PNG")
     with pytest.raises(PdfError, match=r"missing\.pdf"):
         render_page(path.with_name("missing.pdf"), 1)
+
+
+def test_many_pages_are_what_each_would_be(make_pdf: Callable[..., Path]) -> None:
+    path = make_pdf("a.pdf", [[(10, 10, 9, "x")], [(10, 10, 9, "y")]])
+    drawn = render_pages(path, [2, 3, 1], width=60)
+    assert drawn == {n: render_page(path, n, width=60) for n in (2, 1)}, "there is no page 3"

@@ -48,6 +48,7 @@ def places(store: Store, question: str) -> tuple[str, list[tuple[str, int]]]:
         ("Page 4: who wins?", "who wins?", [("manual", 4), ("report", 4)]),
         ("Who wins under the heading Gloves?", "Who wins?", [("manual", 2)]),
         ('Who wins in the section "Results"?', "Who wins?", [("report", 3), ("report", 4)]),
+        ("On page 1 of manual.pdf, what is manual?", "what is manual?", [("manual", 1)]),
         ("Who wins on page 3 or page 4?", "Who wins?", [("manual", 3), ("manual", 4)]),
         ("Who wins on pages 1, 2 and 4?", "Who wins?", [("manual", n) for n in (1, 2, 4)]),
         ("Who wins on pages 4-2?", "Who wins?", [("manual", n) for n in (2, 3, 4)]),

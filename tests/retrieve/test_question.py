@@ -36,6 +36,20 @@ def test_a_limit_chooses_the_chunks(shelf: Store) -> None:
     assert (asked.text, chunk.heading_path, asked.note) == ("Who wins?", ("1 Safety",), "")
 
 
+def test_what_was_searched_is_said_where_that_held_no_answer(shelf: Store, last: Answer) -> None:
+    asked = understand("Who wins on page 1 of the manual?", shelf, shelf.documents())
+    assert asked.within == (
+        "Only “on page 1 of the manual” was searched; leave that out to search everything."
+    )
+    refused = dataclasses.replace(last, citations=(), abstained=True, reason="low_confidence")
+    (answered,), (declined,) = (as_asked(iter([one]), "?", asked) for one in (last, refused))
+    assert isinstance(answered, Answer)
+    assert isinstance(declined, Answer)
+    assert (answered.note, declined.note) == ("", asked.within)
+    does = understand("What does page 1 say on care?", shelf, shelf.documents())
+    assert "“page 1”" in does.within
+
+
 def test_where_only_the_limit_says_something_it_is_searched_too(shelf: Store) -> None:
     asked = understand("What is on page 1?", shelf, shelf.documents())
     assert (asked.text, len(asked.chunks or ())) == ("What is on page 1?", 3)

@@ -31,6 +31,7 @@ FACTS = [
     "ราคาสินค้ารวมภาษีแล้ว",
     "The who and the what of it.",
     "Cataloguing the NEAR misses; AND OR NOT.",
+    "Die Straße zum Schloss.",
 ]
 
 
@@ -72,6 +73,9 @@ def found(store: Store, question: str, **options: object) -> list[str]:
         ("ภาษี", 4),
         ('"NEAR(misses" AND (', 6),
         ("cataloguing*", 6),
+        ("strasse", 7),
+        ("STRAẞE", 7),
+        ("schloß", 7),
     ],
 )
 def test_the_fact_comes_first(store, question, fact):

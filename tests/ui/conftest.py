@@ -21,17 +21,26 @@ def _documents() -> None:
     documents_page()
 
 
+def _evaluation() -> None:
+    from ragformer_ui.evaluation import evaluation_page
+
+    evaluation_page()
+
+
+_ALONE = {"documents": _documents, "evaluation": _evaluation}
+
+
 @pytest.fixture
 def open_app(home: Path) -> Iterator[OpenApp]:
-    """open_app(documents=False, address="127.0.0.1"): a tab of its own, run once.
+    """open_app(page="", address="127.0.0.1"): a tab of its own, run once.
 
-    documents: that page alone, as this runner opens pages by their files only.
+    page: "documents" or "evaluation" alone, as this runner opens pages by their files only.
     """
     before = config.get_option("server.address")
 
-    def run(documents: bool = False, address: str | None = "127.0.0.1") -> AppTest:
+    def run(page: str = "", address: str | None = "127.0.0.1") -> AppTest:
         config.set_option("server.address", address)
-        make = AppTest.from_function(_documents) if documents else AppTest.from_file(str(APP))
+        make = AppTest.from_function(_ALONE[page]) if page else AppTest.from_file(str(APP))
         make.default_timeout = 60
         return make.run()
 

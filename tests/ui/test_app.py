@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from ragformer_ui import state
+from ragformer_ui import chat, state
 from ragformer_ui.guard import TRIES
 from streamlit.testing.v1 import AppTest
 
+from ragformer.answer import explain as answer_explain
 from ragformer.errors import StoreError
 from ragformer.library import Library, open_library
+from ragformer.store.questions import Questions
 from ragformer.types import Answer
 
 OpenApp = Callable[..., AppTest]
@@ -136,7 +138,7 @@ def test_what_was_written_before_it_was_stopped_is_kept(
         yield "Eighteen "
         st.stop()  # as Streamlit does where a click comes in the middle
 
-    monkeypatch.setattr(Library, "stream", stopped)
+    monkeypatch.setattr(chat, "told", stopped)
     ask(open_app(), "How long does the cat sleep?")
     (turn,) = filled.chats.turns(1)
     assert (turn.answer, turn.stopped, turn.citations) == ("Eighteen ", True, ())
@@ -197,6 +199,34 @@ def test_an_answer_is_explained_by_what_was_read(open_app: OpenApp, filled: Libr
     assert list(table["Fused"]) == [found["fused"] for found in turn.found_by]
     app.button(key="explain-0").click().run()
     assert not app.dataframe
+
+
+def test_prompt_and_attention_are_worked_out_when_they_are_looked_at(
+    open_app: OpenApp, filled: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = ask(open_app(), "How long does the cat sleep?")
+    app.button(key="explain-0").click().run()
+    app.segmented_control(key="view-0").set_value("Prompt").run()
+    assert "<question> How long does the cat sleep?" in app.code[0].value
+    assert CATS in app.code[0].value
+    app.segmented_control(key="view-0").set_value("Attention").run()
+    assert not app.exception
+    shares = app.dataframe[0].value
+    assert list(shares["Looked at"])[-2:] == ["The question", "The answer itself"]
+    assert shares["Share"].sum() == pytest.approx(1, abs=1e-3)
+    monkeypatch.setattr(answer_explain, "looked_at", lambda *_: pytest.fail("worked out again"))
+    app.run()
+    assert not app.exception
+
+
+def test_a_question_is_kept_for_the_evaluation_once(open_app: OpenApp, filled: Library) -> None:
+    app = ask(open_app(), "How long does the cat sleep?")
+    app.button(key="explain-0").click().run()
+    for _ in range(2):
+        app.button(key="keep-0").click().run()
+    (citation,) = filled.chats.turns(1)[0].citations
+    (kept,) = Questions(filled.folder).all()
+    assert (kept.file, kept.pages) == (citation.path.name, (citation.page,))
 
 
 def test_another_collection_has_its_own_chats(

@@ -31,6 +31,12 @@ def test_a_quote_that_is_the_answer_stands_alone() -> None:
     assert (quote["kind"], place["kind"]) == ("quote", "place")
 
 
+def test_places_at_the_end_of_an_answer_of_several_quotes() -> None:
+    blocks = answer_blocks("It is so: “Yes.” [1]\n\n[1] a.pdf, page 3", [citation(1)])
+    assert [block["kind"] for block in blocks] == ["text", "place"], "no short answer has a mark"
+    assert blocks[1]["parts"] == [1, " a.pdf, page 3"]
+
+
 def test_only_marks_of_citations_become_marks() -> None:
     text = "See [1], [7] and [12]."
     (block,) = answer_blocks(text, [citation(1), citation(12)])

@@ -70,7 +70,7 @@ def test_what_a_child_says_becomes_a_job() -> None:
 
 
 def test_the_empty_page_says_what_to_do(open_app: OpenApp) -> None:
-    app = open_app(documents=True)
+    app = open_app("documents")
     assert any("nothing here yet" in element.value for element in app.text)
     app.text_input(key="folder").set_value("/")
     next(button for button in app.button if button.label == "Add folder").click().run()
@@ -80,7 +80,7 @@ def test_the_empty_page_says_what_to_do(open_app: OpenApp) -> None:
 def test_an_upload_is_kept_indexed_and_deleted_with_its_document(
     open_app: OpenApp, write_pdf: Callable[..., Path], home: Path
 ) -> None:
-    app = open_app(documents=True)
+    app = open_app("documents")
     content = write_pdf("cats.pdf", CATS).read_bytes()
     app.file_uploader[0].upload("../cats.pdf", content, "application/pdf").run()
     assert state._jobs(str(home), "default").wait(120)
@@ -108,12 +108,12 @@ def _remove(app: AppTest, row: object) -> None:
 def test_a_folder_is_taken_only_from_this_machine(
     open_app: OpenApp, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    app = open_app(documents=True)
+    app = open_app("documents")
     app.text_input(key="folder").set_value("papers")
     next(button for button in app.button if button.label == "Add folder").click().run()
     assert "whole path" in app.error[0].value
     monkeypatch.setenv("RAGFORMER_UI_PASSWORD", "word")
-    remote = open_app(documents=True, address="0.0.0.0")
+    remote = open_app("documents", address="0.0.0.0")
     assert "folder" not in [field.key for field in remote.text_input]
 
 
@@ -124,7 +124,7 @@ def test_a_file_that_failed_is_listed_with_its_reason_and_may_ask_for_a_password
     broken.write_bytes(b"not a PDF")
     locked = write_pdf("locked.pdf", CATS, password="word")
     index(library, broken, locked)
-    app = open_app(documents=True)
+    app = open_app("documents")
     table = app.dataframe[0].value
     assert list(table["Status"]) == ["failed", "failed"]
     assert "not a PDF" in table["Remark"][0]

@@ -1,9 +1,21 @@
-"""Who is let in."""
+"""Who is let in, and whose files are taken."""
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
-from ragformer_ui.guard import SECONDS, TRIES, Attempts, is_loopback, refusal, same
+from ragformer_ui.guard import (
+    SECONDS,
+    TRIES,
+    Attempts,
+    UploadGate,
+    is_loopback,
+    let_in,
+    refusal,
+    same,
+)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
@@ -37,3 +49,42 @@ def test_too_many_wrong_passwords_close_the_door_for_a_while() -> None:
     now[0] += SECONDS
     assert attempts.wait() == 0
     assert attempts.check("word", "word")
+
+
+@pytest.mark.parametrize(
+    ("password", "address", "entered", "taken"),
+    [
+        ("", "127.0.0.1", False, True),
+        ("", None, True, False),
+        ("word", "127.0.0.1", False, False),
+        ("word", "0.0.0.0", True, True),
+    ],
+)
+def test_files_are_taken_from_those_who_may_see_the_page(
+    password: str,
+    address: str | None,
+    entered: bool,
+    taken: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAGFORMER_UI_PASSWORD", password)
+    reached, sent = [], []
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["path"])
+
+    async def receive() -> Any:
+        pytest.fail("not a byte is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    session = f"session-{entered}-{address}"
+    if entered:
+        let_in(session)
+    gate = UploadGate(page, lambda: address)
+    paths = [f"/_stcore/upload_file/{session}/1", "/_stcore/health"]
+    for path in paths:
+        asyncio.run(gate({"type": "http", "method": "PUT", "path": path}, receive, send))
+    assert reached == (paths if taken else paths[1:])
+    assert [message["status"] for message in sent[:1]] == ([] if taken else [403])

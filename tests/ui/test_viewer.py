@@ -64,6 +64,44 @@ def test_turning_back_draws_nothing_anew(
     assert not app.error
 
 
+def test_more_is_drawn_and_compared_when_it_is_asked_for(
+    cited: Callable[..., tuple[AppTest, Path]], library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets, strips = [], []
+    monkeypatch.setattr(viewer, "show_page", lambda _, sheet, *__: sheets.append(sheet))
+    monkeypatch.setattr(viewer, "show_thumbs", lambda *strip: strips.append(strip))
+    app, _ = cited()
+    assert (sheets[-1].heat, sheets[-1].pdf, strips) == ((), None, [])
+    app.button(key="layer-Pages").click().run()
+    _, pages, shown, quoted, _ = strips[-1]
+    assert [(number, png[:4]) for number, png in pages] == [(1, b"\x89PNG"), (2, b"\x89PNG")]
+    assert (shown, quoted) == (1, [1])
+    app.button(key="layer-Matches").click().run()
+    heat = sheets[-1].heat
+    assert max(word[4] for word in heat) == 1
+    (document,) = library.store.documents()
+    boxes = {word.box for word in library.store.page(document.id, 1).words}
+    assert {word[:4] for word in heat} <= boxes
+    monkeypatch.setattr(viewer, "render_pages", lambda *_: pytest.fail("drawn again"))
+    app.run()
+    assert sheets[-1].heat == heat
+    app.button(key="layer-Matches").click().run()
+    assert sheets[-1].heat == ()
+
+
+def test_the_file_goes_to_the_browser_once_when_asked(
+    cited: Callable[..., tuple[AppTest, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets = []
+    monkeypatch.setattr(viewer, "show_page", lambda _, sheet, *__: sheets.append(sheet))
+    app, path = cited()
+    app.session_state["open-pdf"] = "now"
+    app.run()
+    assert (sheets[-1].pdf, sheets[-1].opening) == (path.read_bytes(), "now")
+    app.run()
+    assert sheets[-1].pdf is None
+
+
 def test_a_file_that_is_another_by_now_is_not_shown(
     cited: Callable[..., tuple[AppTest, Path]],
 ) -> None:

@@ -5,6 +5,7 @@ Importing the pages here makes the first visit as quick as any other.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 import ragformer_ui.chat
-import ragformer_ui.documents  # noqa: F401
+import ragformer_ui.documents
+import ragformer_ui.evaluation  # noqa: F401
 from ragformer_ui.guard import UploadGate
 
 importlib.import_module("pandas")  # Streamlit would at the first table
+gc.freeze()  # Streamlit collects garbage after every run: what is here stays, so it need not look
 
 
 def _address() -> str | None:

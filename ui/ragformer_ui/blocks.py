@@ -12,6 +12,7 @@ from ragformer.types import Citation
 from ragformer_ui.plain import counted
 
 _MARK = re.compile(r"\[(\d{1,3})\]")
+_PLACE = re.compile(r"\[\d{1,3}\] \S")
 SURE = ((0.75, "Quite sure"), (0.5, "Fairly sure"), (0.0, "Not very sure"))
 
 
@@ -19,7 +20,8 @@ def answer_blocks(text: str, citations: Sequence[Citation]) -> list[dict[str, An
     """The answer's paragraphs, each {"kind": "short" | "quote" | "place" | "text", "parts"}.
 
     A part is a text, or the number of a mark. The short answer is a first paragraph with others
-    below it; a line that begins with a quotation mark is a quote, and the one after it its place.
+    below it and no mark in it; a line that begins with a quotation mark is a quote, and the one
+    after it its place, as is a line that begins with a mark.
     """
     marks = {citation.mark for citation in citations}
     lines = [line for line in text.split("\n") if line.strip()]
@@ -27,11 +29,11 @@ def answer_blocks(text: str, citations: Sequence[Citation]) -> list[dict[str, An
     blocks: list[dict[str, Any]] = []
     for i, line in enumerate(lines):
         kind = "text"
-        if short and i == 0:
+        if short and i == 0 and not any(isinstance(part, int) for part in _parts(line, marks)):
             kind = "short"
         elif line.startswith("“"):
             kind = "quote"
-        elif blocks and blocks[-1]["kind"] == "quote":
+        elif (blocks and blocks[-1]["kind"] == "quote") or _PLACE.match(line):
             kind = "place"
         blocks.append({"kind": kind, "parts": _parts(line, marks)})
     return blocks
@@ -67,6 +69,8 @@ def notes(turn: Turn, scope: str) -> list[str]:
         lines.append(f"Read for this: {counted(read, 'passage')} of {scope}.")
     if turn.searched_as:
         lines.append(f"Searched as: {turn.searched_as}")
+    if turn.backend != "local" and turn.model:
+        lines.append(f"Written by {turn.model}; its quotes re-read here.")
     if sure := sureness(turn.confidence if turn.citations else None, turn.reason is not None):
         lines.append(sure)
     return lines

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import streamlit as st
@@ -12,11 +14,12 @@ from ragformer.errors import RagformerError, StoreError
 from ragformer.store.chats import Turn
 from ragformer.text.normalize import MAX_QUESTION
 from ragformer.types import Answer, Document
-from ragformer_ui import past, state, viewer
+from ragformer_ui import models, past, state, viewer
 from ragformer_ui.blocks import answer_blocks, citation_name, notes
 from ragformer_ui.explain import explanation
 from ragformer_ui.ledger import totals
 from ragformer_ui.parts import show_answer
+from ragformer_ui.pieces import told
 from ragformer_ui.plain import counted, escaped
 
 
@@ -65,7 +68,8 @@ def _nothing_to_ask(n_failed: int) -> None:
             " comes from, word for word, and a click on its number shows that page. What is not in"
             " your documents is said to be not there."
         )
-        st.text("Nothing leaves this machine.")
+        if models.remote(state.tab().backend) is None:
+            st.text("Nothing leaves this machine.")
     st.page_link(st.session_state.pages["documents"], label="Add documents", icon=":material/add:")
 
 
@@ -214,14 +218,24 @@ def _write(
     stop: DeltaGenerator,
 ) -> Answer:
     """Show the pieces as they come, and put them into `said`; returns the Answer at their end."""
-    slot.caption("Looking through your documents")
     stop.button("Stop", key="stop", icon=":material/stop:", shortcut="Esc")
-    with state.asking():
-        for piece in state.library().stream(question, None, within, state.last_answer()):
+    library, last, backend = state.library(), state.last_answer(), state.tab().backend
+    lock = state.asking() if models.remote(backend) is None else contextlib.nullcontext()
+
+    def pieces() -> Iterator[str | Answer]:
+        with lock:
+            yield from library.stream(question, None, within, last, backend)
+
+    with contextlib.closing(told(pieces)) as coming:
+        slot.caption("Looking through your documents")
+        for piece in coming:
             if isinstance(piece, Answer):
                 return piece
-            said.append(piece)
-            slot.text("".join(said))
+            said.append(piece or "")
+            if "".join(said):
+                slot.text("".join(said))
+            else:
+                slot.caption("Looking through your documents")
     raise AssertionError("the stream ended without an Answer")
 
 

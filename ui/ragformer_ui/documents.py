@@ -175,7 +175,7 @@ def _table(rows: list[Row]) -> None:
         key="table",
         on_select="rerun",
         selection_mode="multi-row",
-        height=min(36 * (len(found) + 1) + 2, 560),
+        height=min(35 * len(found) + 38, 560),
     )
     chosen = [found[i] for i in picked["selection"]["rows"] if i < len(found)]
     if not chosen:
@@ -244,5 +244,5 @@ def _pages(row: Row) -> None:
         },
         hide_index=True,
         key="pages",
-        height=min(36 * (len(pages) + 1) + 2, 400),
+        height=min(35 * len(pages) + 38, 400),
     )

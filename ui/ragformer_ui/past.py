@@ -10,7 +10,7 @@ from ragformer.config import DEFAULT_COLLECTION
 from ragformer.errors import StoreError
 from ragformer.store.chats import ChatInfo
 from ragformer.store.files import DATABASE
-from ragformer_ui import state
+from ragformer_ui import models, state
 from ragformer_ui.export import to_html, to_json, to_markdown
 from ragformer_ui.plain import counted, escaped, shortened
 
@@ -34,6 +34,7 @@ def sidebar() -> None:
             on_click=state.open_chat,
             args=(None,),
         )
+        models.picker()
         words = st.text_input(
             "Search chats",
             key="chat-words",

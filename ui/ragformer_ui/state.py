@@ -6,6 +6,7 @@ collection and chat, so that a reload comes back to them.
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from ragformer.config import load_settings
+from ragformer.config import Backend, load_settings
 from ragformer.errors import RagformerError, StoreError
 from ragformer.library import Library, open_library
 from ragformer.store.chats import Chats, Turn, turn_of
@@ -40,7 +41,9 @@ class Place:
 class Tab:
     """A tab of the browser. chat: None for one that has no turn yet. passwords: typed for
     encrypted PDFs, never stored. unsaved: why the chat is not kept. again: a question to ask anew.
-    explained: the turn whose passages are shown. answering: held until a question's turn is kept.
+    explained: the turn whose passages are shown. layers: what is shown with a page. backend:
+    what writes the answers, None for what is set. answering: held
+    until a question's turn is kept.
     """
 
     collection: str
@@ -51,6 +54,8 @@ class Tab:
     unsaved: str = ""
     again: str = ""
     explained: int | None = None
+    layers: set[str] = field(default_factory=set)
+    backend: Backend = field(default=None, repr=False)
     answering: threading.Lock = field(default_factory=threading.Lock)
 
     def cited(self, at: Place) -> Citation:
@@ -110,6 +115,7 @@ def _warm(home: str, collection: str) -> threading.Thread:
         time.sleep(WARM_AFTER)
         with asking(), suppress(RagformerError):  # the first question will say it
             _ = library.encoder, library.reader
+        gc.freeze()  # as in app.py: torch brings 300,000 objects that stay
 
     thread = threading.Thread(target=load, daemon=True, name="load models")
     thread.start()
@@ -183,7 +189,8 @@ def documents() -> list[Document]:
 
 
 def choose_collection(name: str) -> None:
-    st.session_state.tab = Tab(name, passwords=tab().passwords)
+    here = tab()
+    st.session_state.tab = Tab(name, passwords=here.passwords, backend=here.backend)
 
 
 def open_chat(number: int | None) -> None:
@@ -211,7 +218,7 @@ def last_answer() -> Answer | None:
         turn.confidence or 0.0,
         turn.reason is not None,
         None,
-        "local",
+        turn.backend,
         turn.model,
         searched_as=turn.searched_as,
     )

@@ -1,25 +1,30 @@
-"""The cited page, drawn, with the quoted words outlined."""
+"""The cited page, drawn, with the quoted words outlined and, if wanted, all that matched."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
-from ragformer.errors import NotFoundError, PasswordError, PdfError
-from ragformer.pdf.render import PageImage, render_page
+from ragformer.errors import InputError, NotFoundError, PasswordError, PdfError
+from ragformer.library import Library
+from ragformer.pdf.render import PageImage, render_page, render_pages
 from ragformer.store.rows import KnownFile
-from ragformer.types import Box, Citation, Document
+from ragformer.types import Citation, Document
 from ragformer_ui import state
-from ragformer_ui.parts import show_page
+from ragformer_ui.parts import Heat, Sheet, show_page, show_thumbs
 from ragformer_ui.plain import escaped
 from ragformer_ui.state import Place
 
 WIDTH = 1400
 """Pixels: about two for each of the screen's where the page takes half a wide window."""
 DRAWN = 64  # pages kept drawn, in memory
+STRIP, STRIP_WIDTH = 12, 144  # small pages at once, and pixels
+LEAST_HEAT = 0.1  # of the word that matched best: what is below says nothing
+OPENED = 50 * 2**20  # bytes of a file that goes to the browser at once
 
 
 @st.fragment
@@ -27,9 +32,7 @@ def page_view() -> None:
     """The page that is open; turning it runs nothing but this."""
     tab = state.tab()
     at = tab.place
-    if at is None:
-        return
-    if st.session_state.pop("lit", False):
+    if at is None or st.session_state.pop("lit", False):
         st.rerun()
     citation = tab.cited(at)
     document = state.library().store.find(citation.document_id)
@@ -37,21 +40,26 @@ def page_view() -> None:
         of = f" of {document.n_pages}" if document else ""
         st.text(f"{citation.path.name}, page {at.page}{of}", width="stretch")
         if document:
-            _turner(at, document)
-        if _small("Close", "close", shortcut="Esc"):
-            tab.place = None
-            st.rerun()
+            _download(document)
+        _small("Close", "close", show=_show, shortcut="Esc")
     if document is None:
         st.info("This document has been removed from the collection, so its page is not shown.")
         return
-    boxes = citation.boxes if at.page == citation.page else ()
-    _draw(document, citation, at.page, boxes)
+    with st.container(horizontal=True, vertical_alignment="center", key="proof-bar"):
+        _turner(at, document)
+    _draw(document, citation, at)
 
 
 def _turner(at: Place, document: Document) -> None:
-    """Back and on, by page and by citation; the PDF as a file."""
-    places = state.tab().places()
+    """Back and on, by page and by citation; what else there is to see."""
+    tab = state.tab()
+    places = tab.places()
     here = next(i for i, p in enumerate(places) if (p.turn, p.citation) == (at.turn, at.citation))
+    before, after = replace(at, page=max(1, at.page - 1)), replace(at, page=at.page + 1)
+    _small("Previous page", "chevron_left", at.page > 1, _show, before)
+    _small("Next page", "chevron_right", at.page < document.n_pages, _show, after)
+    if at.page != places[here].page:
+        _small("Back to the quote", "format_quote", True, _show, places[here])
     if len(places) > 1:
         _small("Previous quote", "arrow_upward", here > 0, _to, places[here - 1])
         _small(
@@ -61,24 +69,35 @@ def _turner(at: Place, document: Document) -> None:
             _to,
             places[(here + 1) % len(places)],
         )
-    before, after = replace(at, page=max(1, at.page - 1)), replace(at, page=at.page + 1)
-    _small("Previous page", "chevron_left", at.page > 1, _show, before)
-    _small("Next page", "chevron_right", at.page < document.n_pages, _show, after)
-    if at.page != places[here].page:
-        _small("Back to the quote", "format_quote", True, _show, places[here])
-    _download(document)
+    if document.n_pages > 1:
+        _layer("Pages", "view_carousel", "Show the pages around this one, small")
+    _layer("Matches", "ink_highlighter", "Colour the words that the question matched, by meaning")
+
+
+def _layer(name: str, icon: str, about: str) -> None:
+    """A button that shows something more, or no longer."""
+    layers = state.tab().layers
+    st.button(
+        name,
+        key=f"layer-{name}",
+        icon=f":material/{icon}:",
+        type="primary" if name in layers else "tertiary",
+        help=about,
+        on_click=layers.symmetric_difference_update,
+        args=({name},),
+    )
 
 
 def _small(
     label: str,
     icon: str,
     enabled: bool = True,
-    show: Callable[[Place], None] | None = None,
+    show: Callable[[Place | None], None] | None = None,
     at: Place | None = None,
     shortcut: str | None = None,
-) -> bool:
+) -> None:
     """A button of an icon that says what it does when pointed at, and to a screen reader."""
-    return st.button(
+    st.button(
         label,
         key=f"small-{icon}",
         icon=f":material/{icon}:",
@@ -91,11 +110,11 @@ def _small(
     )
 
 
-def _show(at: Place) -> None:
+def _show(at: Place | None) -> None:
     state.tab().place = at
 
 
-def _to(at: Place) -> None:
+def _to(at: Place | None) -> None:
     """Another citation: its mark is to be lit in the chat as well."""
     _show(at)
     st.session_state.lit = True
@@ -130,15 +149,15 @@ def unchanged_path(document: Document) -> Path | None:
     return None
 
 
-def _draw(document: Document, citation: Citation, number: int, boxes: tuple[Box, ...]) -> None:
-    path = unchanged_path(document)
+def _draw(document: Document, citation: Citation, at: Place) -> None:
+    path, layers = unchanged_path(document), state.tab().layers
     try:
         if path is None:
             raise NotFoundError(
                 f"{document.path.name} has been changed or moved since it was indexed, so its page"
                 " is not shown; index it again"
             )
-        image = _image(document.id, str(path), number, _passwords())
+        image = _image(document.id, str(path), at.page, _passwords())
     except PasswordError:
         _ask_password(document.path.name)
         return
@@ -146,9 +165,77 @@ def _draw(document: Document, citation: Citation, number: int, boxes: tuple[Box,
         st.warning(escaped(str(error)))
         st.text(f"The quote: “{citation.quote}”")
         return
-    name = f"Page {number} of {document.path.name}"
-    shown = f"{document.id} {number} {citation.span if boxes else ''}"
-    show_page("page", image, boxes, name, shown)
+    small = "Pages" in layers and document.n_pages > 1
+    if small:
+        _thumbs(document, path, at)
+    sheet = Sheet(
+        image,
+        f"Page {at.page} of {document.path.name}",
+        (document.id, at.page),
+        citation.boxes if at.page == citation.page else (),
+        _heat(document, at) if "Matches" in layers else (),
+        openable=path.stat().st_size <= OPENED,
+        above=29.5 if small else 20.0,
+    )
+    if (opening := st.session_state.pop("open-pdf", "")) and sheet.openable:
+        sheet = replace(sheet, pdf=path.read_bytes(), opening=opening)
+    show_page("page", sheet, _open)
+
+
+def _open() -> None:
+    """The file travels to the browser in the next run, once."""
+    if st.session_state["page"].open:
+        st.session_state["open-pdf"] = secrets.token_hex(4)
+
+
+def _thumbs(document: Document, path: Path, at: Place) -> None:
+    first = (at.page - 1) // STRIP * STRIP + 1
+    numbers = range(first, min(first + STRIP, document.n_pages + 1))
+    drawn = _small_images(document.id, str(path), numbers, _passwords())
+    cited = [citation for turn in state.tab().turns for citation in turn.citations]
+    quoted = [c.page for c in cited if c.document_id == document.id]
+
+    def turn(number: int) -> None:
+        _show(replace(at, page=number))
+
+    pages = [(n, drawn[n].png if n in drawn else None) for n in numbers]
+    show_thumbs("thumbs", pages, at.page, quoted, turn)
+
+
+@st.cache_resource(show_spinner="Drawing the pages", max_entries=DRAWN)
+def _small_images(
+    document_id: str, path: str, numbers: range, passwords: tuple[str, ...]
+) -> dict[int, PageImage]:
+    for password in (None, *passwords):
+        if drawn := render_pages(Path(path), numbers, STRIP_WIDTH, password):
+            return drawn
+    return {}
+
+
+def _heat(document: Document, at: Place) -> list[Heat]:
+    """The words of the page that matched the question, with how much beside the best of them."""
+    turn, library = state.tab().turns[at.turn], state.library()
+    question = turn.searched_as or turn.question
+    try:
+        key = (document.id, at.page, question, library.encoder_id)
+        return _matched(*key, _library=library)
+    except InputError as error:
+        st.caption(escaped(str(error)))
+        return []
+
+
+@st.cache_resource(show_spinner="Comparing the words", max_entries=DRAWN)
+def _matched(
+    document_id: str, number: int, question: str, encoder_id: str, _library: Library
+) -> list[Heat]:
+    from ragformer.retrieve.heat import word_heat  # it needs torch
+
+    page = _library.store.page(document_id, number)
+    with state.asking():
+        heat = word_heat(_library.encoder, question, page)
+    most = max(heat, default=0.0)
+    pairs = zip(page.words, heat, strict=True)
+    return [(*word.box, value / most) for word, value in pairs if value > LEAST_HEAT * most > 0]
 
 
 @st.cache_resource(show_spinner="Drawing the page", max_entries=DRAWN)
