@@ -31,6 +31,7 @@ from ragformer.library import OWN_ENCODERS, Library, open_library
 from ragformer.nn.checkpoint import save_weights, weight_files, weights_id
 from ragformer.retrieve.embed import Encoder, load_encoder, pad_rows, passage_text
 from ragformer.retrieve.retrieve import fuse_rankings, rank
+from ragformer.store.keep_vectors import refresh
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
 from ragformer.text.normalize import model_line
@@ -364,7 +365,9 @@ def _sync(file: Path) -> None:
 
 
 def _tidy(library: Library) -> None:
-    """Remove what the encoder in use does not need, by this run or one that was cut off."""
+    """Remove what the encoder in use does not need, by this run or one that was cut off, and bring
+    the file of its vectors in line."""
+    refresh(library.store, library.encoder_id)
     library.store.checkpoint()
     shutil.rmtree(library.folder / WORK, ignore_errors=True)
     own = library.store.own_encoder
