@@ -28,8 +28,9 @@ DEFAULT_COLLECTION = "default"
 BACKENDS = ("local", "openai")
 DECODINGS = ("span", "free")
 UI_PASSWORD = "RAGFORMER_UI_PASSWORD"
-# Not settings, but ours: full tracebacks from the command line, and what opens the page.
-_OTHER_VARIABLES = frozenset({"RAGFORMER_DEBUG", UI_PASSWORD})
+SERVE_TOKEN = "RAGFORMER_SERVE_TOKEN"
+# Not settings, but ours: full tracebacks from the command line, and what opens page and service.
+_OTHER_VARIABLES = frozenset({"RAGFORMER_DEBUG", UI_PASSWORD, SERVE_TOKEN})
 Backend = RemoteModel | Path | Literal["local", "openai"] | None
 """What writes answers; "openai" is the RemoteModel of settings and environment, a path the folder
 of an imported decoder."""
@@ -136,6 +137,11 @@ def set_for_user(name: str, value: str | None) -> None:
 def ui_password() -> str:
     """What the page asks for before it shows anything; "" where none is set."""
     return os.environ.get(UI_PASSWORD, "")
+
+
+def serve_token() -> str:
+    """What the service asks of whoever uses it; "" where none is set."""
+    return os.environ.get(SERVE_TOKEN, "")
 
 
 def user_config_file() -> Path:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from ragformer.errors import InputError, NotFoundError, ServerError, StoreError
-from ragformer_cli import forms
+from ragformer import forms
 from ragformer_cli.documents import troubles
 from ragformer_cli.terminal import (
     backend_options,

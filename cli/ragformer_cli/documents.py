@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ragformer_cli import forms
+from ragformer import forms
 from ragformer_cli.terminal import (
     collection_option,
     follow,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ragformer_cli import forms
+from ragformer import forms
 from ragformer_cli.documents import file_line, unread_line
 from ragformer_cli.terminal import (
     backend_options,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ragformer.errors import PasswordError, PdfError
 from ragformer.pdf.child import USUAL_LIMITS, Child, ChildDiedError, Limits
+from ragformer.types import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,14 @@ def render_page(
     width: int = 1000,
     password: str | None = None,
     limits: Limits = USUAL_LIMITS,
+    boxes: Sequence[Box] = (),
 ) -> PageImage:
-    """Page `number` (from 1) as displayed, about `width` pixels wide.
+    """Page `number` (from 1) as displayed, about `width` pixels wide, with the boxes marked.
 
     Raises PasswordError, or PdfError when the file or the page cannot be drawn.
     """
     with Child(limits) as child:
-        return _draw(child, path, number, width, password)
+        return _draw(child, path, number, width, password, boxes)
 
 
 def render_pages(
@@ -50,12 +52,20 @@ def render_pages(
     return drawn
 
 
-def _draw(child: Child, path: Path, number: int, width: int, password: str | None) -> PageImage:
+def _draw(
+    child: Child,
+    path: Path,
+    number: int,
+    width: int,
+    password: str | None,
+    boxes: Sequence[Box] = (),
+) -> PageImage:
     request = {
         "path": str(path.absolute()),
         "passwords": [] if password is None else [password],
         "render": number,
         "width": width,
+        "boxes": list(boxes),
     }
     try:
         (head, image), *_ = child.ask(request)

@@ -9,7 +9,7 @@ parent. The child serves one file after another; the parent replaces it when it 
             -> {"n_pages", "title", "author", "outline", "reader"}, then for each page
                {"page", "label", "text", "status", "reason", "second"} + its words, then {"end"};
                "second" is true where pypdf had to help
-    render: {"path", "passwords", "render", "width", ...} -> {"png": true, "pixel"} + the image
+    render: {"path", "passwords", "render", "width", "boxes", ...} -> {"png": true, "pixel"} + the image
             with "dpi" for "width": -> {"pixel": its size in points} + the image in grey, as PGM
             "gentle": pages pdfium must not touch; "pdfium": whether it may touch the file at all
     either: {"error": "password" | "damaged", "reason"}
@@ -216,7 +216,7 @@ def serve_render(request: dict[str, Any], out: BinaryIO) -> None:
             pixel, image = opened.scan(number - 1, request["dpi"])
             write_frame(out, {"pixel": pixel}, image)
         else:
-            pixel, image = opened.image(number - 1, request["width"])
+            pixel, image = opened.image(number - 1, request["width"], request["boxes"])
             write_frame(out, {"png": True, "pixel": pixel}, image)
     finally:
         opened.close()

@@ -1,4 +1,4 @@
-"""The one document that a name given by a person means."""
+"""The one document that a name given by a person means, and where its bytes lie."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ragformer.errors import InputError, NotFoundError
+from ragformer.store.rows import KnownFile
 from ragformer.store.store import Store
 from ragformer.types import Document
 
@@ -34,3 +35,15 @@ def the_document(store: Store, name: str, collection: str) -> Document:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise InputError(f"{name} may mean {len(found)} documents: {names}{more}; name one")
     return found[0]
+
+
+def unchanged_path(store: Store, document: Document) -> Path | None:
+    """Where the document's own bytes still lie, as far as size and time tell."""
+    for path in document.paths:
+        try:
+            now, known = KnownFile.of(path), store.known_file(path)
+        except OSError:
+            continue
+        if known and (now.size, now.mtime_ns) == (known.size, known.mtime_ns):
+            return path
+    return None

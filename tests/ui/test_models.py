@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_checkpoint import write_checkpoint
 from ragformer_ui.models import HERE, SERVER, chosen_server
 from streamlit.testing.v1 import AppTest
 
+from ragformer.answer.checkpoints import import_decoder
 from ragformer.library import Library
+from ragformer.nn.identity import weights_id
 from ragformer.types import Answer, RemoteModel
 
 CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
@@ -60,3 +63,24 @@ def test_the_chosen_server_answers_and_its_key_is_nowhere_on_disk(
 
 def _use(app: AppTest) -> int:
     return next(i for i, button in enumerate(app.button) if button.label == "Use it")
+
+
+def test_an_imported_decoder_is_chosen_by_its_name(
+    open_app: Callable[..., AppTest],
+    library: Library,
+    write_pdf: Callable[..., Path],
+    index: Callable[..., Any],
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    index(library, write_pdf("cats.pdf", CATS))
+    source = write_checkpoint(tmp_path / "Qwen", [CATS], 4096)
+    folder = import_decoder(source, name="qwen").folder
+    assert folder == home / "models" / "qwen"
+    app = open_app()
+    picked = app.selectbox(key="model-here")
+    assert picked.options == ["the one in use", "qwen"]
+    picked.set_value(folder).run()
+    app.chat_input[0].set_value("How long does the cat sleep?").run()
+    [turn] = library.chats.turns(1)
+    assert (turn.backend, turn.model) == ("local", weights_id(folder))

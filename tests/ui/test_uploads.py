@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ragformer_ui.uploads import readable_place, safe_name, save_upload
+from ragformer_ui.uploads import readable_place
 
 from ragformer.errors import InputError
-from ragformer.store.uploads import UPLOADS, drop_uploads
+from ragformer.store.uploads import UPLOADS, drop_uploads, safe_name, save_upload
 
 
 @pytest.mark.parametrize(

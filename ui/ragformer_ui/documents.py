@@ -11,12 +11,13 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ragformer.config import load_settings
 from ragformer.errors import ConfigError, InputError, StoreError
+from ragformer.store.uploads import save_upload
 from ragformer_ui import past, state
 from ragformer_ui.guard import is_loopback
 from ragformer_ui.jobs import Job, progress, told
 from ragformer_ui.ledger import STATUSES, Row, filtered, page_rows, totals
 from ragformer_ui.plain import counted, escaped
-from ragformer_ui.uploads import MOST_FILES, readable_place, save_upload
+from ragformer_ui.uploads import MOST_FILES, readable_place
 
 
 def documents_page() -> None:

@@ -99,6 +99,9 @@ def _prompt(turn: Turn, passages: Sequence[Passage]) -> None:
         from ragformer.answer.explain import prompt_text
         from ragformer.answer.rerank import read_as
 
+        if turn.model != state.library().reader.id:
+            st.info("This answer came from another model than the one in use.")
+            return
         with state.asking():
             text = prompt_text(state.library().reader, question, list(map(read_as, passages)))
     else:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import ipaddress
 import re
 import threading
 import time
@@ -13,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from ragformer.config import UI_PASSWORD, ui_password
+from ragformer.serve.who import is_loopback, same
 
 TRIES = 5
 SECONDS = 60.0
@@ -21,21 +19,6 @@ _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Scope]]
 _Send = Callable[[_Scope], Awaitable[None]]
 _Asgi = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
-
-
-def is_loopback(address: str | None) -> bool:
-    """Whether a server that listens there is reached from this machine only.
-
-    None is what Streamlit has where no address is set: it then listens on every one.
-    """
-    if address is None:
-        return False
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def refusal(address: str | None, password: str) -> str:
@@ -47,15 +30,6 @@ def refusal(address: str | None, password: str) -> str:
         f"The page listens {where}, where others may reach it, so it shows nothing. Start it with"
         f" `ragformer ui`, or set {UI_PASSWORD} to a password that it will ask for."
     )
-
-
-def same(given: str, password: str) -> bool:
-    """Whether they are equal, told in a time that says nothing of how much of them is."""
-    return hmac.compare_digest(_digest(given), _digest(password))
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 class Attempts:

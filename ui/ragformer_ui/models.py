@@ -1,6 +1,8 @@
-"""Which model writes the answers: the decoder in the box, or one behind a server."""
+"""Which model writes the answers: the decoder in the box, an imported one, or one on a server."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import streamlit as st
 
@@ -24,10 +26,28 @@ def picker() -> None:
             key="model-kind",
         )
         if kind == HERE:
-            state.tab().backend = "local"
-            st.caption("By the decoder in the box. Nothing leaves this machine.")
+            _here(chosen)
         else:
             _server()
+
+
+def _here(chosen: Backend) -> None:
+    """The decoder in use, or an imported one by its name."""
+    from ragformer.answer.installed import installed
+
+    folders = [model.folder for model in installed(load_settings()) if model.role == "writer"]
+    if folders:
+        options: list[Path | None] = [None, *folders]
+        at = options.index(chosen) if isinstance(chosen, Path) and chosen in folders else 0
+        chosen = st.selectbox(
+            "Decoder",
+            options,
+            index=at,
+            format_func=lambda folder: escaped(folder.name) if folder else "the one in use",
+            key="model-here",
+        )
+    state.tab().backend = chosen if isinstance(chosen, Path) else "local"
+    st.caption("Nothing leaves this machine.")
 
 
 def remote(backend: Backend) -> RemoteModel | None:
@@ -40,6 +60,8 @@ def remote(backend: Backend) -> RemoteModel | None:
 
 def _name(backend: Backend) -> str:
     model = remote(backend)
+    if isinstance(backend, Path):
+        return escaped(f"Model: {backend.name}")
     return escaped(f"Model: {model.name or model.address}") if model else "Model: on this machine"
 
 

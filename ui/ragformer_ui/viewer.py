@@ -12,7 +12,7 @@ import streamlit as st
 from ragformer.errors import InputError, NotFoundError, PasswordError, PdfError
 from ragformer.library import Library
 from ragformer.pdf.render import PageImage, render_page, render_pages
-from ragformer.store.rows import KnownFile
+from ragformer.store.lookup import unchanged_path
 from ragformer.types import Citation, Document
 from ragformer_ui import state
 from ragformer_ui.parts import Heat, Sheet, show_page, show_thumbs
@@ -121,7 +121,7 @@ def _to(at: Place | None) -> None:
 
 
 def _download(document: Document) -> None:
-    path = unchanged_path(document)
+    path = unchanged_path(state.library().store, document)
     if path is not None:
         st.download_button(
             "Save the PDF",
@@ -136,21 +136,8 @@ def _download(document: Document) -> None:
         )
 
 
-def unchanged_path(document: Document) -> Path | None:
-    """Where the document's own bytes still lie, as far as size and time tell."""
-    store = state.library().store
-    for path in document.paths:
-        try:
-            now, known = KnownFile.of(path), store.known_file(path)
-        except OSError:
-            continue
-        if known and (now.size, now.mtime_ns) == (known.size, known.mtime_ns):
-            return path
-    return None
-
-
 def _draw(document: Document, citation: Citation, at: Place) -> None:
-    path, layers = unchanged_path(document), state.tab().layers
+    path, layers = unchanged_path(state.library().store, document), state.tab().layers
     try:
         if path is None:
             raise NotFoundError(
