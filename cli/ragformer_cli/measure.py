@@ -54,6 +54,7 @@ def evaluate() -> None:
     help="Measure the first N dimensions of the vectors too.",
 )
 @click.option("--peer", type=path_type, metavar="DIR", help="Measure a sentence-transformers too.")
+@click.option("--no-rerank", is_flag=True, help="Leave the reranked out, which take longest.")
 @_limit_option
 @seed_option
 @json_option
@@ -64,6 +65,7 @@ def retrieval(
     held_out: bool,
     dims: int | None,
     peer: Path | None,
+    no_rerank: bool,
     limit: int | None,
     seed: int,
     as_json: bool,
@@ -81,7 +83,7 @@ def retrieval(
     found = read_retrieval(source, corpora)
     if held_out:
         found = held_out_part(found)
-    _say_result(run(found, limit, seed, peer=peer, dims=dims), as_json)
+    _say_result(run(found, limit, seed, peer=peer, dims=dims, reread=not no_rerank), as_json)
 
 
 @evaluate.command()

@@ -54,16 +54,17 @@ def run(
     peer: Path | None = None,
     dims: int | None = None,
     decoder: Path | None = None,
+    reread: bool = True,
 ) -> dict[str, Any]:
     """Measure search: every way of ranking, and how much better one is than another.
 
     limit, seed: how many questions, and which; the corpus is always whole. encoder: its folder,
     None for the one in the box. peer: a sentence-transformers folder to measure beside it. dims:
     measure the first so many dimensions of the encoder's vectors too. decoder: the folder of what
-    reranks, None for the one in the box.
+    reranks, None for the one in the box. reread: rerank too, nearly all of the time it takes.
     """
-    loaded, reader = load_encoder(encoder), load_decoder(decoder)
-    models = {"encoder": loaded.id, "decoder": reader.id}
+    loaded, reader = load_encoder(encoder), load_decoder(decoder) if reread else None
+    models = {"encoder": loaded.id} | ({"decoder": reader.id} if reader else {})
     values = ranking_values(*rank_set(found, limit, seed, loaded, dims, reader))
     if peer is not None:
         other = load_peer(peer)

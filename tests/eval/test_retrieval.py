@@ -173,3 +173,11 @@ def test_the_ends_of_the_sweep_are_words_and_vectors_alone(animals, tiny_models)
     assert by_weight[1.0]["recall@1"] == result["words/recall@1"]["value"]
     ndcg = [metrics["ndcg@10"] for _, metrics in table]
     assert ndcg == sorted(ndcg, reverse=True)
+
+
+def test_reranking_can_be_left_out(animals: RetrievalSet, tiny_models: Path) -> None:
+    whole = retrieval.run(animals, **models_of(tiny_models))
+    part = retrieval.run(animals, encoder=tiny_models / "encoder", reread=False)
+    assert list(part["models"]) == ["encoder"]
+    left = {name for name in whole["metrics"] if "reranked" not in name}
+    assert part["metrics"] == {name: whole["metrics"][name] for name in left}
