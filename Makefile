@@ -33,8 +33,9 @@ check: $(INSTALLED)
 screens: $(INSTALLED)
 	$(BIN)/python tests/browser/screenshots.py ui/screenshots
 
-# The same laws with fifty times the random examples (profile "soak" in tests/conftest.py), and the
-# indexer killed at every single step and at 200 instants, by hand.
+# The same laws with fifty times the random examples (profile "soak" in tests/conftest.py), the
+# indexer killed at every single step and at 200 instants, and 32 clients on the service for five
+# minutes, by hand.
 soak: $(INSTALLED)
 	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0
 

@@ -1,4 +1,4 @@
-"""The JSON that commands print and the service sends: stable forms others build on, a function each.
+"""The JSON that commands print and the service sends: stable forms, one function each.
 
 Paths are absolute. Pages count from 1; offsets are code points in the page's text; boxes are PDF
 points with the origin at the top left.

@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from ragformer.errors import InputError, NotFoundError, ServerError, StoreError
 from ragformer import forms
+from ragformer.errors import InputError, NotFoundError, ServerError, StoreError
 from ragformer_cli.documents import troubles
 from ragformer_cli.terminal import (
     backend_options,

@@ -19,7 +19,18 @@ from pathlib import Path
 import click
 
 from ragformer.errors import RagformerError
-from ragformer_cli import asking, documents, measure, models, speed, summary, system, train, ui
+from ragformer_cli import (
+    asking,
+    documents,
+    measure,
+    models,
+    serve,
+    speed,
+    summary,
+    system,
+    train,
+    ui,
+)
 from ragformer_cli.terminal import warn
 
 READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
@@ -44,7 +55,7 @@ def main() -> None:
     """
 
 
-for _module in (documents, asking, summary, ui, system, models, train, measure, speed):
+for _module in (documents, asking, summary, ui, serve, system, models, train, measure, speed):
     for _command in _module.COMMANDS:
         main.add_command(_command)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 import click
 
-from ragformer.errors import InputError
 from ragformer import forms
+from ragformer.errors import InputError
 from ragformer_cli.terminal import collection_option, json_option, say, say_json, warn
 
 if TYPE_CHECKING:

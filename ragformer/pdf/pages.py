@@ -9,8 +9,6 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-import struct
-import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -25,8 +23,10 @@ from pypdf.errors import PyPdfError
 
 from ragformer.pdf.clean import Cleaned, clean
 from ragformer.pdf.footnotes import footnotes_last
+from ragformer.pdf.image import as_png, mark
 from ragformer.pdf.order import in_reading_order
 from ragformer.pdf.words import BOX_UNIT
+from ragformer.types import Box
 
 # What the two libraries raise on files that break the format's rules; the rest is a bug.
 DAMAGE = (
@@ -114,8 +114,8 @@ class PdfiumFile:
             bitmap = page.render(scale=width / wide, rev_byteorder=True, prefer_bgrx=False)
             pixels = bytearray(bitmap.buffer)
             for box in boxes:
-                _mark(pixels, bitmap.width, bitmap.height, bitmap.stride, box, width / wide)
-            png = _png(bitmap.width, bitmap.height, bitmap.stride, pixels)
+                mark(pixels, bitmap.width, bitmap.height, bitmap.stride, box, width / wide)
+            png = as_png(bitmap.width, bitmap.height, bitmap.stride, pixels)
             return wide / width, png
         finally:
             page.close()
@@ -137,33 +137,6 @@ class PdfiumFile:
             ) + b"".join(rows)
         finally:
             page.close()
-
-
-def _mark(
-    pixels: bytearray, width: int, height: int, stride: int, box: Box, scale: float
-) -> None:
-    """Take the blue out of the box: white paper turns yellow and black letters stay."""
-    x0, y0, x1, y1 = (round(side * scale) for side in box)
-    left, right = max(0, x0 - 1), min(width, x1 + 1)
-    for row in range(max(0, y0 - 1), min(height, y1 + 1)):
-        blue = slice(row * stride + 3 * left + 2, row * stride + 3 * right, 3)
-        pixels[blue] = pixels[blue].translate(_MARKER)
-
-
-def _png(width: int, height: int, stride: int, pixels: bytearray) -> bytes:
-    """Rows of 8-bit RGB as a PNG file, so that drawing a page needs no image library."""
-    rows = b"".join(
-        b"\0" + pixels[start : start + 3 * width] for start in range(0, height * stride, stride)
-    )
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
 
 
 class _Display:

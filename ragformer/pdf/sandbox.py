@@ -9,7 +9,8 @@ parent. The child serves one file after another; the parent replaces it when it 
             -> {"n_pages", "title", "author", "outline", "reader"}, then for each page
                {"page", "label", "text", "status", "reason", "second"} + its words, then {"end"};
                "second" is true where pypdf had to help
-    render: {"path", "passwords", "render", "width", "boxes", ...} -> {"png": true, "pixel"} + the image
+    render: {"path", "passwords", "render", "width", "boxes", ...}
+            -> {"png": true, "pixel"} + the image, the boxes marked on it
             with "dpi" for "width": -> {"pixel": its size in points} + the image in grey, as PGM
             "gentle": pages pdfium must not touch; "pdfium": whether it may touch the file at all
     either: {"error": "password" | "damaged", "reason"}

@@ -11,9 +11,9 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ragformer.config import load_settings
 from ragformer.errors import ConfigError, InputError, StoreError
+from ragformer.serve.who import is_loopback
 from ragformer.store.uploads import save_upload
 from ragformer_ui import past, state
-from ragformer_ui.guard import is_loopback
 from ragformer_ui.jobs import Job, progress, told
 from ragformer_ui.ledger import STATUSES, Row, filtered, page_rows, totals
 from ragformer_ui.plain import counted, escaped

@@ -1,0 +1,49 @@
+"""The service: ragformer serve."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import click
+
+from ragformer.config import load_settings, serve_token
+from ragformer.errors import NotFoundError
+from ragformer_cli.terminal import say
+
+HOST, PORT = "127.0.0.1", 8000
+
+
+@click.command()
+@click.option("--host", default=HOST, show_default=True, metavar="ADDRESS")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, metavar="N")
+def serve(host: str, port: int) -> None:
+    """Serve the collections to programs that speak the OpenAI protocol.
+
+    A model is a collection, or collection:model. Ctrl-C stops it. On any address but this machine's
+    own, RAGFORMER_SERVE_TOKEN must be set; it is then asked for as the API key.
+
+    \b
+    Example:
+      ragformer serve --port 8000
+      OPENAI_BASE_URL=http://127.0.0.1:8000/v1 ragformer ask --backend openai --model default ...
+    """
+    for needed in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
+        if importlib.util.find_spec(needed) is None:
+            raise NotFoundError(
+                f"the service needs {needed}, which is not installed;"
+                " run: pip install 'ragformer[serve]'"
+            )
+    from ragformer.serve.app import listen, make_app, make_server
+
+    load_settings()  # what is wrong with them is said now, not to the first client
+    app = make_app(host, serve_token())
+    with listen(host, port) as socket:
+        shown = f"[{host}]" if ":" in host else host
+        say(f"serving at http://{shown}:{socket.getsockname()[1]}/v1; Ctrl-C stops it")
+        try:
+            make_server(app).run([socket])
+        except KeyboardInterrupt:  # it has stopped, in good order
+            return
+
+
+COMMANDS: tuple[click.Command, ...] = (serve,)

@@ -1,0 +1,110 @@
+"""What goes wrong, as OpenAI words it: {"error": {"message", "type", "param", "code"}}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ragformer.errors import (
+    EncoderMismatchError,
+    InputError,
+    NotFoundError,
+    PasswordError,
+    PdfError,
+    RagformerError,
+    ServerError,
+    StoreBusyError,
+    StoreFullError,
+    StoreReadOnlyError,
+)
+
+TRY_AGAIN = {"Retry-After": "1"}
+_CODES = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 504: "timeout"}
+_STATUS: dict[type[RagformerError], int] = {
+    InputError: 400,
+    NotFoundError: 404,
+    PasswordError: 403,
+    PdfError: 422,
+    StoreBusyError: 503,
+    StoreFullError: 507,
+    StoreReadOnlyError: 403,
+    EncoderMismatchError: 409,
+    ServerError: 502,
+}
+"""A subclass before its base; what is not here is wrong with this server: 500."""
+
+
+class ApiError(Exception):
+    """A request that ends with this status and sentence."""
+
+    def __init__(self, status: int, message: str, code: str = "", param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code or _CODES.get(status, "")
+        self.param = param
+
+
+def error_form(
+    status: int, message: str, code: str = "", param: str | None = None
+) -> dict[str, Any]:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    code = code or _CODES.get(status, "")
+    # No client can be sent half a character, which a request may hold.
+    message = message.encode("utf-8", "replace").decode()
+    return {"error": {"message": message, "type": kind, "param": param, "code": code or None}}
+
+
+def response(
+    status: int,
+    message: str,
+    code: str = "",
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    more = TRY_AGAIN if status == 503 else {}
+    return JSONResponse(
+        error_form(status, message, code, param), status, {**(headers or {}), **more}
+    )
+
+
+def status_of(error: RagformerError) -> int:
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+
+
+def told(error: RagformerError | ApiError) -> dict[str, Any]:
+    """The error's form, for a stream whose status has been sent."""
+    if isinstance(error, ApiError):
+        return error_form(error.status, str(error), error.code, error.param)
+    return error_form(status_of(error), str(error))
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Give every error that leaves an endpoint this form."""
+
+    @app.exception_handler(ApiError)
+    async def _ours(_: Request, error: ApiError) -> JSONResponse:
+        return response(error.status, str(error), error.code, error.param)
+
+    @app.exception_handler(RagformerError)
+    async def _known(_: Request, error: RagformerError) -> JSONResponse:
+        return response(status_of(error), str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        said = f"{where}: {first['msg']}" if where else str(first["msg"])
+        return response(400, said, "invalid_value", where or None)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return response(error.status_code, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+        return response(500, f"unexpected {type(error).__name__}; the server's log says more")

@@ -1,0 +1,93 @@
+"""The gate before every request: who asks, from which page, and how much is sent.
+
+A page of another site can make a browser send requests to this machine, and may name this machine
+as its own host (DNS rebinding). So on loopback only this machine's own names are answered, and no
+page of another origin; anywhere else a token is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ragformer.serve.failures import response
+from ragformer.serve.who import is_loopback, same
+
+OPEN = frozenset({"/health"})
+"""Paths that need no token: what watches over servers asks them, and they tell nothing."""
+_BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """ASGI around `app`. token: "" where none is asked for. body, upload: bytes that a request may
+    have, to /v1/documents the latter."""
+
+    app: ASGIApp
+    token: str
+    loopback: bool
+    body: int
+    upload: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        most = self.upload if scope["path"] == "/v1/documents" else self.body
+        refusal = self._refusal(scope["path"], headers)
+        length = headers.get("content-length", "0")
+        if refusal is None and length.isdecimal() and int(length[:20]) > most:
+            refusal = 413, _too_large(most)
+        if refusal is None:
+            await self.app(scope, _counted(receive, most), send)
+            return
+        status, said = refusal
+        more = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Connection": "close"}
+        await response(status, said, headers=more)(scope, receive, send)
+
+    def _refusal(self, path: str, headers: Headers) -> tuple[int, str] | None:
+        """Status and sentence for a request that goes no further."""
+        host = _host(headers.get("host", ""))
+        if self.loopback and not is_loopback(host):
+            return 421, "this server answers to 127.0.0.1 and localhost only"
+        origin = headers.get("origin")
+        if not self.token and origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            return 403, "this server takes no request from a page of another site"
+        if self.token and path not in OPEN:
+            given = _BEARER.fullmatch(headers.get("authorization", ""))
+            if given is None or not same(given[1], self.token):
+                return 401, "give the server's token as the API key (Authorization: Bearer ...)"
+        return None
+
+
+def _host(header: str) -> str:
+    """The name or address in a Host header, without port and brackets; "" where there is none."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _counted(receive: Receive, most: int) -> Receive:
+    """The same messages until they hold more than `most` bytes."""
+    n = 0
+
+    async def counted() -> Message:
+        nonlocal n
+        message = await receive()
+        n += len(message.get("body", b""))
+        if n > most:
+            raise HTTPException(413, _too_large(most))
+        return message
+
+    return counted
+
+
+def _too_large(most: int) -> str:
+    return f"the request is larger than the {most:,} bytes that are taken"

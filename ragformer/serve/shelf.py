@@ -1,0 +1,118 @@
+"""The collections the server knows, those it holds open, and the answers it gave last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Literal
+
+from ragformer.answer.installed import installed
+from ragformer.config import DEFAULT_COLLECTION, Backend, Settings, load_settings
+from ragformer.errors import ConfigError
+from ragformer.library import Library
+from ragformer.serve.failures import ApiError
+from ragformer.store.files import DATABASE
+from ragformer.types import Answer
+
+LOCAL: Literal["local"] = "local"
+MOST_OPEN = 4
+"""Each open collection holds an encoder and a decoder of its own."""
+MOST_ANSWERS = 128
+LONGEST_NAMED = 100  # characters of a wrong name that an error repeats
+
+
+class Shelf:
+    """Collections below `home`, by default that of the configuration.
+
+    `open` is for one thread, which answers; everybody else takes a `fresh` one and closes it.
+    """
+
+    def __init__(self, home: Path | None = None) -> None:
+        self._home = home
+        self._open: OrderedDict[str, Library] = OrderedDict()
+        self._given: OrderedDict[tuple[str, str], Answer] = OrderedDict()
+
+    def names(self) -> list[str]:
+        """Every collection; the default one is there before anything was indexed."""
+        folders = self._settings().collections.glob(f"*/{DATABASE}")
+        found = sorted(path.parent.name for path in folders)
+        return found if DEFAULT_COLLECTION in found else [DEFAULT_COLLECTION, *found]
+
+    def models(self) -> list[str]:
+        """What a chat may be asked of: a collection, and with whom to write its answers."""
+        writers = [model.name for model in installed(self._settings()) if model.role == "writer"]
+        return [
+            name
+            for collection in self.names()
+            for name in (collection, *(f"{collection}:{who}" for who in (LOCAL, *writers)))
+        ]
+
+    def chosen(self, model: str) -> tuple[str, Backend]:
+        """The collection and what writes, of the name of a model; raises ApiError 404."""
+        name, _, writer = model.partition(":")
+        if name in self.names():
+            if not writer:
+                return name, None
+            if writer == LOCAL:
+                return name, LOCAL
+            for known in installed(self._settings()):
+                if known.role == "writer" and known.name == writer:
+                    return name, known.folder
+        raise ApiError(
+            404,
+            f"there is no model {model[:LONGEST_NAMED]}; GET /v1/models lists those there are",
+            "model_not_found",
+            "model",
+        )
+
+    def known(self, collection: str | None) -> str:
+        """The name of the collection, by default that of the configuration; raises ApiError 404."""
+        name = collection or self._settings().collection
+        if name not in self.names():
+            raise ApiError(
+                404, f"there is no collection {name[:LONGEST_NAMED]}", "not_found", "collection"
+            )
+        return name
+
+    def open(self, name: str) -> Library:
+        """The collection, held open with its models for the next question."""
+        if name not in self._open:
+            self._open[name] = self.fresh(name)
+            if len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(name)
+        return self._open[name]
+
+    def fresh(self, name: str | None) -> Library:
+        """Another Library of that name, to be closed; raises ApiError 400 for what is no name."""
+        try:
+            return Library(load_settings(collection=name, home=self._home))
+        except ConfigError as error:
+            raise ApiError(400, str(error), "invalid_value", "collection") from error
+
+    def close(self) -> None:
+        for library in self._open.values():
+            library.close()
+        self._open.clear()
+        self._given.clear()
+
+    def remember(self, collection: str, answer: Answer) -> None:
+        """Keep an answer in memory for the question after it."""
+        self._given[collection, answer.text] = answer
+        if len(self._given) > MOST_ANSWERS:
+            self._given.popitem(last=False)
+
+    def turn(self, collection: str, question: str, text: str) -> Answer:
+        """The turn as it was given; one that was not given here has no citations."""
+        given = self._given.get((collection, text))
+        if given is not None and given.question == question:
+            return given
+        return Answer(question, text, (), (), None, False, None, "client", "")
+
+    def forget(self, collection: str) -> None:
+        """Drop the answers of a collection that a document has left."""
+        for key in [key for key in list(self._given) if key[0] == collection]:
+            self._given.pop(key, None)
+
+    def _settings(self) -> Settings:
+        return load_settings(home=self._home)
