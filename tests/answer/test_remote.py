@@ -140,7 +140,7 @@ def test_closing_the_iterator_hangs_up(server: Server) -> None:
     pieces = stream_reply(RemoteModel("small", server.url, KEY), ASKED)
     assert next(pieces) == "a"
     pieces.close()
-    assert server.gone.wait(5)
+    assert server.gone.wait(30)
 
 
 def test_a_model_that_never_stops_is_stopped(
@@ -149,7 +149,7 @@ def test_a_model_that_never_stops_is_stopped(
     monkeypatch.setattr(remote, "LONGEST_REPLY", 10)
     *texts, reply = talk(server, events(*[chunk("no! ")] * 5, wait=True))
     assert (texts, reply) == (["no! "] * 3, remote.Reply("small-v2", cut=True))
-    assert server.gone.wait(5)
+    assert server.gone.wait(30)
 
 
 def test_what_a_model_does_not_take_is_left_out(server: Server) -> None:

@@ -48,7 +48,7 @@ def _collection(request: pytest.FixtureRequest) -> str:
     return re.sub(r"\W+", "-", request.node.name)[:60]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place(
     tmp_path_factory: pytest.TempPathFactory, tiny_models: Path
 ) -> Iterator[tuple[str, Path, Path]]:
@@ -60,8 +60,10 @@ def place(
         yield base, folder / "home", tiny_models
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(place: object) -> Iterator[Browser]:
+    """Chromium for these tests alone: Playwright's event loop runs in this thread until it ends,
+    and no other test could run one of its own."""
     with sync_playwright() as playwright, launch(playwright) as opened:
         yield opened
 
