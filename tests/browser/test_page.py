@@ -70,12 +70,22 @@ def test_ask(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf) ->
 
 def _over_the_words(page: Any, box: tuple[float, float, float, float]) -> None:
     """The first outline lies where its points (of a page of 600 by 800) are on the screen."""
-    image, outline = page.locator(".page img"), page.locator(".page rect").first
-    frame, drawn = image.bounding_box(), outline.bounding_box()
-    scale = frame["width"] / 600
-    assert frame["height"] == pytest.approx(800 * scale, abs=2)
-    assert drawn["x"] - frame["x"] == pytest.approx((box[0] - 1) * scale, abs=2)
-    assert drawn["y"] - frame["y"] == pytest.approx((box[1] - 1) * scale, abs=2)
+    outline = page.locator(".page rect").first
+    for _ in range(50):
+        # Both at one instant: the page slides as the column beside it opens.
+        left, top, width, height = outline.evaluate(
+            """rect => {
+                const frame = rect.getRootNode().querySelector(".page img").getBoundingClientRect();
+                const drawn = rect.getBoundingClientRect();
+                return [drawn.x - frame.x, drawn.y - frame.y, frame.width, frame.height];
+            }"""
+        )
+        scale = width / 600
+        there = [(box[0] - 1) * scale, (box[1] - 1) * scale, 800 * scale]
+        if [left, top, height] == pytest.approx(there, abs=2):
+            return
+        page.wait_for_timeout(100)
+    assert [left, top, height] == pytest.approx(there, abs=2)
 
 
 def test_turn_pages(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf) -> None:
