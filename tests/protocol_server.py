@@ -87,10 +87,16 @@ def events(*parts: bytes, cut: bool = False, wait: bool = False) -> Reply:
         handler.send_header("Content-Type", "text/event-stream")
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
-        for part in parts:
-            handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-        if wait:
-            _hold(handler)
+        server: Server = handler.server  # type: ignore[assignment]
+        try:
+            for part in parts:
+                handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            if wait:
+                _hold(handler, server)
+        except OSError:
+            server.gone.set()
+            handler.close_connection = True
+            return
         if cut or wait:
             handler.close_connection = True
         else:
@@ -99,14 +105,11 @@ def events(*parts: bytes, cut: bool = False, wait: bool = False) -> Reply:
     return reply
 
 
-def _hold(handler: BaseHTTPRequestHandler) -> None:
+def _hold(handler: BaseHTTPRequestHandler, server: Server) -> None:
+    """Comments for ever; raises OSError once the client is gone."""
     comment = b": still here\n\n"
-    server: Server = handler.server  # type: ignore[assignment]
-    try:
-        while not server.closing.wait(0.01):
-            handler.wfile.write(b"%x\r\n%s\r\n" % (len(comment), comment))
-    except OSError:
-        server.gone.set()
+    while not server.closing.wait(0.01):
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(comment), comment))
 
 
 def silence(handler: BaseHTTPRequestHandler) -> None:
