@@ -38,7 +38,12 @@ class Writer:
     """A loaded decoder that was imported. `id` names its weights."""
 
     def __init__(
-        self, model: Decoder, tokenizer: ChatTokenizer, template: ChatTemplate, stops: Sequence[str]
+        self,
+        model: Decoder,
+        tokenizer: ChatTokenizer,
+        template: ChatTemplate,
+        stops: Sequence[str],
+        identity: str,
     ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
@@ -46,7 +51,7 @@ class Writer:
         ids = [tokenizer.symbol(stop) for stop in stops]
         self.vocabulary = ChatVocabulary(tokenizer, frozenset(i for i in ids if i is not None))
         self.context = model.config.max_seq_len
-        self.id = ""
+        self.id = identity
 
     def count(self, text: str) -> int:
         """How many tokens `text` takes."""
@@ -104,6 +109,4 @@ def load_writer(path: Path | None = None) -> Writer:
     load_weights(model, folder)
     tokenizer = ChatTokenizer(folder / "tokenizer.json")
     template = ChatTemplate(chat.template, chat.symbols)
-    writer = Writer(model.to(device), tokenizer, template, chat.stops)
-    writer.id = weights_id(folder)
-    return writer
+    return Writer(model.to(device), tokenizer, template, chat.stops, weights_id(folder))
