@@ -9,7 +9,7 @@ from typing import Literal
 
 from ragformer.answer.checkpoints import chat_of, import_decoder
 from ragformer.config import Settings, set_for_user
-from ragformer.errors import NotFoundError, RagformerError, WeightsError
+from ragformer.errors import InputError, NotFoundError, RagformerError, WeightsError
 from ragformer.nn.config import read_config
 from ragformer.nn.families import FAMILIES
 from ragformer.nn.identity import weight_files, weights_id
@@ -44,7 +44,12 @@ def import_model(
 
     Prefixes are an encoder's, see `import_encoder`. Raises WeightsError for neither.
     """
-    if (source / "modules.json").is_file() or not (source / "config.json").is_file():
+    if not any((source / name).is_file() for name in ("modules.json", "config.json")):
+        raise InputError(
+            f"there is no model in {source}; give a folder with a decoder's config.json,"
+            " safetensors and tokenizer.json, or an encoder that sentence-transformers saved"
+        )
+    if (source / "modules.json").is_file():
         return "encoder", import_encoder(source, out, query_prefix, passage_prefix, name)
     kind = read_config(source / "config.json").get("model_type")
     if kind == "bert":

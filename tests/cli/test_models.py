@@ -62,6 +62,7 @@ def test_it_answers_by_name_with_quotations_that_hold(
 
 
 def test_a_folder_that_is_no_model_is_said(ragformer: Ragformer, tmp_path: Path) -> None:
+    assert f"there is no model in {tmp_path}; give" in ragformer("models", "import", tmp_path).err
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     ran = ragformer("models", "import", tmp_path)
     assert (ran.code, "is of model_type 'mamba'" in ran.err) == (1, True)
