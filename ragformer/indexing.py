@@ -11,14 +11,14 @@ import contextlib
 import dataclasses
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ragformer.errors import InputError, NotFoundError, PdfError
 from ragformer.pdf.chunk import split_pages
@@ -26,6 +26,8 @@ from ragformer.pdf.language import detect_language
 from ragformer.pdf.ocr import Tesseract, is_due, keep_scans
 from ragformer.pdf.progress import RunPages
 from ragformer.pdf.read import RANGE, PageRange, PagesRead, PdfText, follow_pdfs
+from ragformer.retrieve import embed_chunks
+from ragformer.retrieve.embed_chunks import Embedding, chunks_to_embed
 from ragformer.store import drafts
 from ragformer.store.keep_vectors import refresh
 from ragformer.store.rows import LOOK_AGAIN, KnownFile, Stages
@@ -36,9 +38,11 @@ from ragformer.walk import Found, Ignoring, is_gone, place_left
 if TYPE_CHECKING:
     from ragformer.retrieve.embed import Encoder, Vectors
 
-READ_VERSION = 4
+READ_VERSION = 5
 CHUNK_VERSION = 3
-EMBED_AT_ONCE = 64  # chunks between two steps of progress: a few batches of the encoder
+
+
+_Read = PagesRead | PageRange | PdfText | PdfError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def index_files(
     """
     run = _Run(store, load, len(found.files) + len(found.problems))
     yield run.settle()
-    with store.indexing():
+    with store.indexing(), contextlib.closing(run):
         before = store.generation
         if not options.reembed:
             store.check_encoder(encoder_id)
@@ -87,46 +91,6 @@ def index_files(
     yield run.report()
 
 
-def embed(encoder: Encoder, title: str, chunks: Sequence[Chunk]) -> Vectors:
-    """Row i is the vector of chunks[i], read with its title and headings."""
-    from ragformer.retrieve.embed import passage_text
-
-    return encoder.encode([passage_text(title, c.heading_path, c.text) for c in chunks])
-
-
-def reembed(store: Store, encoder: Encoder) -> Iterator[int]:
-    """Embed the chunks that `chunks_to_embed` names; yields the number of chunks of each step.
-
-    A vector gives way only to a newer one, and those of other encoders go at the end, so that the
-    collection can be asked meanwhile.
-    """
-    yield from embed_stored(store, encoder, chunks_to_embed(store, encoder.id))
-    store.drop_vectors_except(encoder.id)
-
-
-def embed_stored(store: Store, encoder: Encoder, due: Sequence[int]) -> Iterator[int]:
-    """Embed the chunks with these ids and yield how many at each step; others' vectors stay."""
-    from ragformer.retrieve.embed import passage_text
-
-    for start in range(0, len(due), EMBED_AT_ONCE):
-        passages = store.passages([(key, 0.0) for key in due[start : start + EMBED_AT_ONCE]])
-        texts = [passage_text(p.document.title, p.heading_path, p.text) for p in passages]
-        ids = [passage.chunk_id for passage in passages]
-        store.set_vectors(encoder.id, ids, encoder.encode(texts))
-        yield len(ids)
-
-
-def chunks_to_embed(store: Store, encoder_id: str) -> list[int]:
-    """Ids of the chunks without a vector of this encoder, or of all if none is without.
-
-    None, where other encoders' vectors are left beside a whole set: a run that changed encoders
-    was cut off just before its end.
-    """
-    if missing := store.chunks_without_vectors(encoder_id):
-        return missing
-    return [] if store.encoders().keys() - {encoder_id} else store.chunk_ids().tolist()
-
-
 class _Run:
     """One indexing run: what is settled so far, and the steps that settle the rest."""
 
@@ -136,11 +100,21 @@ class _Run:
         self.pages, self.pages_read, self.chunks_embedded = RunPages(), 0, 0
         self._n_removed = 0
         self._new: dict[str, list[KnownFile]] = {}  # sha256 -> the files with these bytes
+        # Documents that are cut, in order: what waits for their vectors, and the steps to the store
+        self._ahead: deque[tuple[Embedding, Iterator[Progress]]] = deque()
         self._started = time.monotonic()
 
     @cached_property
     def encoder(self) -> Encoder:
         return self._load()
+
+    @cached_property
+    def threads(self) -> ThreadPoolExecutor:
+        return embed_chunks.embedding_threads()
+
+    def close(self) -> None:
+        if "threads" in vars(self):
+            self.threads.shutdown(cancel_futures=True)
 
     def settle(self, outcome: FileOutcome | None = None) -> Progress:
         if outcome is not None:
@@ -197,7 +171,7 @@ class _Run:
         return any(is_due(self.store.page(document.id, n)) for n in document.unread_pages)
 
     def read(self, options: Options) -> Iterator[Progress]:
-        """Read and store the noted files; the readers run ahead while we embed.
+        """Read and store the noted files; the readers and the embedding run ahead.
 
         Of copies one is read, or the next one where that has changed since we looked.
         """
@@ -208,43 +182,75 @@ class _Run:
             kept = drafts.begun(self.store, READ_VERSION)
             begun = {p: PageRange(*kept[key]) for p, (key, _) in due.items() if key in kept}
             workers, passwords, tesseract = options.workers, options.passwords, options.tesseract
-            for path, text in follow_pdfs(
+            for news in follow_pdfs(
                 list(due), workers, passwords, tesseract=tesseract, begun=begun
             ):
-                key, files = due[path]
-                if isinstance(text, PagesRead):
-                    self.pages.come_to(path, text)
-                    yield self.settle()
-                elif isinstance(text, PageRange):
-                    if _is_as_seen(files[0]):
-                        read = text.pages, text.reader, READ_VERSION
-                        drafts.keep_pages(self.store, key, *read)
-                elif not _is_as_seen(files[0]):
-                    self.pages.come_to(path, PagesRead(0, 0))
-                    reason = f"{path.name} changed while it was read; index it again"
-                    yield self._not_come_to(path, reason)
-                    if files[1:]:
-                        self._new[key] = files[1:]
-                elif isinstance(text, PdfError):
-                    self.pages.come_to(path, PagesRead(0, 0))
-                    yield from self._refused(files, str(text))
-                else:
-                    self.pages.come_to(path, PagesRead(len(text.pages), len(text.pages)))
-                    yield from self._add(key, files, text)
-                    self.pages_read -= len(begun[path].pages) if path in begun else 0
+                if news is not None:
+                    path, text = news
+                    yield from self._come_to(*due[path], text, begun.get(path))
+                yield from self._catch_up(embed_chunks.AHEAD)
+            yield from self._catch_up(0)
 
-    def _add(self, key: str, files: list[KnownFile], text: PdfText) -> Iterator[Progress]:
-        before = [self.store.known_file(file.path) for file in files]
+    def _come_to(
+        self, key: str, files: list[KnownFile], text: _Read, begun: PageRange | None
+    ) -> Iterator[Progress]:
+        """What to do when the readers have come so far with a file and its copies."""
+        path = files[0].path
+        if isinstance(text, PagesRead):
+            self.pages.come_to(path, text)
+            yield self.settle()
+        elif isinstance(text, PageRange):
+            if _is_as_seen(files[0]):
+                drafts.keep_pages(self.store, key, text.pages, text.reader, READ_VERSION)
+        elif not _is_as_seen(files[0]):
+            self.pages.come_to(path, PagesRead(0, 0))
+            reason = f"{path.name} changed while it was read; index it again"
+            yield self._not_come_to(path, reason)
+            if files[1:]:
+                self._new[key] = files[1:]
+        elif isinstance(text, PdfError):
+            self.pages.come_to(path, PagesRead(0, 0))
+            yield from self._refused(files, str(text))
+        else:
+            self.pages.come_to(path, PagesRead(len(text.pages), len(text.pages)))
+            self._cut(key, files, text, 0 if begun is None else len(begun.pages))
+
+    def _cut(self, key: str, files: list[KnownFile], text: PdfText, n_begun: int) -> None:
+        """Cut a document and let its chunks be embedded; `_catch_up` does the rest."""
         if (held := self.store.find(key)) is not None and held.status_counts.get("ocr"):
             text = dataclasses.replace(text, pages=keep_scans(text.pages, self.store.pages(key)))
+        chunks = split_pages(text, self.encoder.tokenizer.count)
+        embedding = self._embedding(key, text.title, chunks, len(text.pages))
+        self.pages_read -= n_begun
+        self._ahead.append((embedding, self._add(key, files, text, chunks, embedding)))
+
+    def _catch_up(self, most: int) -> Iterator[Progress]:
+        """Store what is embedded; wait only while more than `most` batches are on their way."""
+        while self._ahead:
+            embedding, storing = self._ahead[0]
+            if not embedding.is_ready and sum(e.n_left for e, _ in self._ahead) <= most:
+                return
+            if (step := next(storing, None)) is None:
+                self._ahead.popleft()
+            else:
+                yield step
+
+    def _add(
+        self,
+        key: str,
+        files: list[KnownFile],
+        text: PdfText,
+        chunks: Sequence[Chunk],
+        embedding: Embedding,
+    ) -> Iterator[Progress]:
+        before = [self.store.known_file(file.path) for file in files]
         language = detect_language("\n".join(page.text for page in text.pages))
+        vectors_ND = yield from self._collect(embedding, len(text.pages))
         paths = tuple(file.path for file in files)
         now = datetime.now(UTC)
         document = Document(
             key, text.title, paths, len(text.pages), now, language=language, author=text.author
         )
-        chunks = split_pages(text, self.encoder.tokenizer.count)
-        vectors_ND = yield from self._embed(key, text.title, chunks, len(text.pages))
         stages = Stages(text.reader, READ_VERSION, CHUNK_VERSION)
         document = self.store.add_document(
             document, text.pages, chunks, vectors_ND, self.encoder.id, text.outline, files, stages
@@ -253,27 +259,21 @@ class _Run:
         for file, known in zip(files, before, strict=True):
             yield self._stored(file, document, known)
 
-    def _embed(
-        self, key: str, title: str, chunks: Sequence[Chunk], n_pages: int
-    ) -> Generator[Progress, None, Vectors]:
-        """The vectors of a document's chunks, with a Progress after every EMBED_AT_ONCE; those of
-        a long one are kept as they come."""
-        before = self.pages.done
-        vectors_ND = [embed(self.encoder, title, [])]
+    def _embedding(self, key: str, title: str, chunks: Sequence[Chunk], n_pages: int) -> Embedding:
+        """A document's chunks, being embedded; a long one's vectors are kept as they come."""
         journal = drafts.DraftVectors(self.store, key, self.encoder.id) if n_pages > RANGE else None
-        for start in range(0, len(chunks), EMBED_AT_ONCE):
-            some = chunks[start : start + EMBED_AT_ONCE]
-            rows = None if journal is None else journal.of(title, some)
-            if rows is None:
-                rows = embed(self.encoder, title, some)
-                self.chunks_embedded += len(some)
-                if journal is not None:
-                    journal.keep(title, some, rows)
-            vectors_ND.append(rows)
-            self.pages.done = max(self.pages.done, before + some[-1].spans[-1].page - 1)
+        return Embedding(self.threads, self.encoder, title, chunks, journal)
+
+    def _collect(self, embedding: Embedding, n_pages: int) -> Generator[Progress, None, Vectors]:
+        """A document's vectors, with a Progress after each batch."""
+        before = self.pages.done
+        while embedding.n_left:
+            last, n_embedded = embedding.take()
+            self.chunks_embedded += n_embedded
+            self.pages.done = max(self.pages.done, before + last.spans[-1].page - 1)
             yield self.settle()
         self.pages.done = before + n_pages
-        return np.concatenate(vectors_ND)
+        return embedding.vectors()
 
     def _stored(
         self,
@@ -340,7 +340,8 @@ class _Run:
         text = PdfText(document.title, pages, tuple(outline), reader)
         chunks = split_pages(text, self.encoder.tokenizer.count)
         key, n_pages = document.id, document.n_pages
-        vectors_ND = yield from self._embed(key, document.title, chunks, n_pages)
+        embedding = self._embedding(key, document.title, chunks, n_pages)
+        vectors_ND = yield from self._collect(embedding, n_pages)
         self.store.replace_chunks(document.id, chunks, vectors_ND, self.encoder.id, CHUNK_VERSION)
         yield self.settle()
 
@@ -349,7 +350,7 @@ class _Run:
         before, n_done = self.pages.done, 0
         n_chunks = len(chunks_to_embed(self.store, self.encoder.id))
         self.pages.stored += n_pages
-        for n in reembed(self.store, self.encoder):
+        for n in embed_chunks.reembed(self.store, self.encoder):
             n_done += n
             self.chunks_embedded += n
             self.pages.done = before + n_pages * n_done // n_chunks

@@ -9,26 +9,25 @@ What needs torch is imported where it is used, so that listing and showing start
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ragformer.config import DEFAULT_COLLECTION, Backend, Settings, load_settings, model_folder
+from ragformer.cluster import opening
+from ragformer.config import Backend, Settings, load_settings, model_folder
 from ragformer.errors import EncoderMismatchError, InputError, NotFoundError
 from ragformer.nn.identity import weights_id
 from ragformer.store.chats import Chats
-from ragformer.store.files import DATABASE
-from ragformer.store.listing import CollectionInfo, list_collections
+from ragformer.store.listing import CollectionInfo
 from ragformer.store.lookup import the_document
-from ragformer.store.saved_vectors import AnyIndex, open_index
+from ragformer.store.saved_vectors import AnyIndex
 from ragformer.store.store import Store
 from ragformer.store.uploads import drop_uploads
 from ragformer.store.within import without_up
 from ragformer.text.normalize import check_question
-from ragformer.types import Answer, Document, Passage, Progress, Report
+from ragformer.types import Answer, Document, OnRay, Passage, Progress, Report
 
 if TYPE_CHECKING:
     from ragformer.answer.confidence import Confidence, FileVersion
@@ -62,7 +61,7 @@ def open_library(
 
 def collections(home: Path | str | None = None) -> list[CollectionInfo]:
     """Every collection below `home`, by name."""
-    return list_collections(load_settings(home=home).collections)
+    return opening.list_collections(load_settings(home=home).collections)
 
 
 class Library:
@@ -71,6 +70,7 @@ class Library:
     def __init__(self, settings: Settings, backend: Backend = None) -> None:
         self.settings = settings
         self.backend = backend
+        self.kept_prompts = 0  # bytes of prompts our decoder keeps, for a question that comes again
         self.name = settings.collection
         self.folder = settings.collections / settings.collection
         self.chats = Chats(self.folder)
@@ -130,10 +130,12 @@ class Library:
         """
         from ragformer.answer.confidence import own_confidence, own_version
         from ragformer.answer.reader import load_decoder
+        from ragformer.nn.kept import Kept
 
         if self._reader is None:
             self._set_threads()
             reader = load_decoder(free=self.settings.decoding == "free")
+            reader.kept = Kept(self.kept_prompts) if self.kept_prompts else None
             self._reader = reader, reader.confidence, None
         reader, in_the_box, read = self._reader
         now = own_version(self.folder)  # before reading: what is written meanwhile is read next
@@ -151,7 +153,7 @@ class Library:
     @property
     def exists(self) -> bool:
         """Whether anything was ever indexed under this name."""
-        return (self.folder / DATABASE).exists()
+        return opening.is_there(self.folder)
 
     @property
     def store(self) -> Store:
@@ -160,15 +162,10 @@ class Library:
         Raises NotFoundError if another name was asked for and there is none of that name.
         """
         if self._store is None:
-            if not self.exists and self.name == DEFAULT_COLLECTION:
-                return Store.empty(self.folder)
+            store = opening.open_collection(self.settings)
             if not self.exists:
-                names = ", ".join(c.name for c in collections(self.settings.home)) or "none yet"
-                raise NotFoundError(
-                    f"there is no collection {self.name} in {self.settings.home}; "
-                    f"there are: {names}. `ragformer index -c {self.name} PATH` makes it"
-                )
-            self._store = Store.open(self.folder)
+                return store
+            self._store = store
         return self._store
 
     # Indexing
@@ -183,28 +180,31 @@ class Library:
         workers: int | None = None,
         passwords: Sequence[str] = (),
         ocr: str | None = None,
+        on_ray: OnRay | None = None,
     ) -> Iterator[Progress | Report]:
         """Bring the collection in line with files and folders; the last item is the Report.
 
         prune: forget files below `paths` that are gone. reembed, rechunk: make all vectors, or
         the chunks of what is below `paths`, anew; they need no paths. workers: reading processes.
         passwords: tried on encrypted files. ocr: languages ("deu+eng") in which Tesseract reads
-        pages without text. One file that fails is reported and stops nothing. Raises InputError if
-        a path is missing or no PDF is there, NotFoundError without Tesseract, StoreError and kin.
+        pages without text. on_ray: where, into shards. One file that fails is reported and stops
+        nothing. Raises InputError if a path is missing or no PDF is there, NotFoundError without
+        Tesseract, StoreError and kin.
         """
         from ragformer.indexing import Options
         from ragformer.pdf.ocr import find_tesseract
         from ragformer.walk import find_files
 
         found = find_files(Path(path) for path in paths)
-        if not found.roots and not (reembed or rechunk):
-            raise InputError("there is nothing to index; give PDFs or folders of PDFs")
-        if found.roots and not (found.files or found.problems or prune):
-            places = ", ".join(map(str, found.roots))
-            raise InputError(f"there is no PDF in {places}; give a folder that holds some")
+        found.refuse_nothing(no_paths=reembed or rechunk, no_files=prune)
         tesseract = None if ocr is None else find_tesseract(ocr)
         options = Options(prune, reembed, rechunk, workers or 0, passwords, tesseract=tesseract)
-        return self.index_found(found, options)
+        if on_ray is None:
+            return self.index_found(found, options)
+        from ragformer.cluster.engine import index_on_ray
+
+        self.close()
+        return self._forgetting(index_on_ray(self.settings, found, options, on_ray))
 
     def index_found(self, found: Found, options: Options) -> Iterator[Progress | Report]:
         """`index` for what a walk found. The encoder loads when there is something to embed."""
@@ -214,9 +214,7 @@ class Library:
             usual = self.settings.workers or min(_USUAL_WORKERS, os.cpu_count() or 1)
             options = dataclasses.replace(options, workers=usual)
         self.close()
-        with contextlib.suppress(OSError):  # Store.open says in full what cannot be made
-            self.settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._store = Store.open(self.folder, create=True)
+        self._store = opening.make_collection(self.settings)
         return self._forgetting(
             index_files(self._store, self.encoder_id, lambda: self.encoder, found, options)
         )
@@ -230,7 +228,10 @@ class Library:
 
     def _forget_chats(self) -> None:
         """Remove the chats drawn from a document that is no longer here, however it went."""
-        self.chats.forget_all_but([key for (key,) in self.store.query("SELECT id FROM documents")])
+        if not opening.missing(self.store):  # else it may be in a shard that cannot be asked
+            self.chats.forget_all_but(
+                [key for (key,) in self.store.query("SELECT id FROM documents")]
+            )
 
     def remove(self, document_id: str) -> None:
         """Remove a document, its words, vectors and the chats drawn from it; its files stay, but
@@ -254,7 +255,7 @@ class Library:
 
         A document that is no longer whole is removed, so that indexing its file reads it again.
         """
-        from ragformer.indexing import reembed
+        from ragformer.retrieve.embed_chunks import reembed
         from ragformer.store.repair import repair_rows, repair_vectors
 
         if not self.exists:
@@ -300,7 +301,7 @@ class Library:
         last: Answer | None = None,
         backend: Backend = None,
     ) -> Iterator[str | Answer]:
-        """The answer's text as it is written and, last, exactly one Answer.
+        """The answer's text as it is written, "" where there is none yet, last exactly one Answer.
 
         k, within: as for `search`. last: the answer before it in a chat, on which a follow-up
         question leans. backend: as for `open_library`. To stop, close the iterator.
@@ -312,7 +313,7 @@ class Library:
         question, documents = check_question(question), self._scope(within)
         recent = recent_documents(last, documents)
         if told := about_documents(question, self.store, documents, recent):
-            return iter((told.text, told))
+            return opening.naming_missing(iter((told.text, told)), self.store)
         from ragformer.answer.answer import answer_question
         from ragformer.answer.prose import answer_in_prose
         from ragformer.answer.speaker import speaker_of
@@ -327,7 +328,7 @@ class Library:
             # It is told what was asked before, so it needs no words of that in the question.
             put, before = (question, last) if asked.follows else (asked.text, None)
             pieces = answer_in_prose(put, passages, self.store, speaker, documents, before)
-        return as_asked(pieces, question, asked)
+        return opening.naming_missing(as_asked(pieces, question, asked), self.store)
 
     def _scope(self, within: Within) -> list[Document]:
         """The documents to look in, each with the path first that `within` names."""
@@ -378,7 +379,7 @@ class Library:
         """Every vector of this encoder, opened again when the collection has changed."""
         generation = store.generation
         if self._vectors is None or self._vectors[0] != generation:
-            self._vectors = generation, open_index(store, encoder_id)
+            self._vectors = generation, opening.open_index(store, encoder_id)
         return self._vectors[1]
 
     def summarize(self, name: str, n: int | None = None, backend: Backend = None) -> Summary:

@@ -34,6 +34,14 @@ class Found:
     problems: tuple[FileOutcome, ...]
     folders: tuple[Path, ...] = ()
 
+    def refuse_nothing(self, no_paths: bool, no_files: bool) -> None:
+        """Raises InputError where no path was given, or none holds a PDF, unless that may be."""
+        if not self.roots and not no_paths:
+            raise InputError("there is nothing to index; give PDFs or folders of PDFs")
+        if self.roots and not (self.files or self.problems or no_files):
+            places = ", ".join(map(str, self.roots))
+            raise InputError(f"there is no PDF in {places}; give a folder that holds some")
+
 
 def find_files(paths: Iterable[Path]) -> Found:
     """The given files, and every *.pdf below the given folders that is not hidden or ignored.

@@ -32,6 +32,7 @@ from ragformer.errors import PdfError
 from ragformer.library import Library
 from ragformer.pdf.read import PageRange, PagesRead, PdfText
 from ragformer.retrieve import embed as _imported_before_the_forks  # noqa: F401
+from ragformer.retrieve import embed_chunks
 from ragformer.store import lock
 from ragformer.types import Page
 
@@ -178,11 +179,12 @@ def run(job: Job) -> None:
 
     if not job.real:
         indexing.follow_pdfs = read_text  # type: ignore[assignment]
-        indexing.RANGE, indexing.EMBED_AT_ONCE = RANGE, 2
+        indexing.RANGE, embed_chunks.EMBED_AT_ONCE = RANGE, 2
     if job.kill_at or job.steps:
         sqlite3.connect = traced  # type: ignore[assignment]
-        for name in ("_sha256", "split_pages", "embed", "detect_language", "_is_as_seen"):
+        for name in ("_sha256", "split_pages", "detect_language", "_is_as_seen"):
             steps.watch(indexing, name)
+        steps.watch(embed_chunks, "embed")
         for name in ("_hold", "_take"):
             steps.watch(lock, name)
     with MadeUpLibrary(job) as library:

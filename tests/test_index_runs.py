@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_documents import BEES, CATS, TAX, Index, WritePdf, snapshot, statuses
@@ -19,9 +22,10 @@ from ragformer.errors import (
 from ragformer.library import Library, open_library
 from ragformer.nn.checkpoint import save_weights
 from ragformer.pdf import read
+from ragformer.retrieve import embed_chunks
 from ragformer.retrieve.embed import load_encoder
 from ragformer.store.store import Store
-from ragformer.types import Progress, Report
+from ragformer.types import Chunk, Progress, Report
 
 
 def test_rechunk_and_reembed_end_where_they_began(
@@ -46,7 +50,7 @@ def test_a_collection_can_be_searched_while_it_is_embedded_anew(
     index: Index,
 ) -> None:
     index(library, write_pdf("a.pdf", CATS, TAX, BEES))
-    monkeypatch.setattr(indexing, "EMBED_AT_ONCE", 1)
+    monkeypatch.setattr(embed_chunks, "EMBED_AT_ONCE", 1)
     ids, before_ND = library.store.vectors(library.encoder.id)
     library.store.set_vectors(library.encoder.id, ids, -before_ND)
     steps = 0
@@ -147,7 +151,7 @@ def test_a_long_file_goes_on_where_it_was_cut_off(
 ) -> None:
     for module in (indexing, read):
         monkeypatch.setattr(module, "RANGE", 4)
-    monkeypatch.setattr(indexing, "EMBED_AT_ONCE", 2)
+    monkeypatch.setattr(embed_chunks, "EMBED_AT_ONCE", 2)
     path = write_pdf("long.pdf", *[f"{CATS} {n}" for n in range(11)])
     for step in library.index([path]):
         assert isinstance(step, Progress)
@@ -275,3 +279,44 @@ def test_a_newer_reader_reads_again_what_an_older_one_read(
     assert library.store.stages(document.id).read == indexing.READ_VERSION
     assert library.store.check() == []
     assert index(library, path, twin).pages_read == 0
+
+
+def test_a_document_is_cut_while_the_one_before_is_embedded(
+    library: Library, write_pdf: WritePdf, monkeypatch: pytest.MonkeyPatch, index: Index
+) -> None:
+    cut, embed = indexing.split_pages, embed_chunks.embed
+    n_cut, both_are_cut = 0, threading.Event()
+
+    def counted(*arguments: Any) -> list[Chunk]:
+        nonlocal n_cut
+        n_cut += 1
+        if n_cut == 2:
+            both_are_cut.set()
+        return cut(*arguments)
+
+    def patient(*arguments: Any) -> Any:
+        assert both_are_cut.wait(timeout=60)
+        return embed(*arguments)
+
+    monkeypatch.setattr(indexing, "split_pages", counted)
+    monkeypatch.setattr(embed_chunks, "embed", patient)
+    report = index(library, write_pdf("a.pdf", CATS), write_pdf("b.pdf", TAX))
+    assert statuses(report) == {"a.pdf": "added", "b.pdf": "added"}
+    assert library.store.check() == []
+
+
+def test_a_document_is_stored_while_the_reader_is_busy_with_the_next(
+    library: Library, write_pdf: WritePdf, monkeypatch: pytest.MonkeyPatch, index: Index
+) -> None:
+    def slowly(paths: list[Path], *_: Any, **__: Any) -> Iterator[Any]:
+        yield paths[0], read.read_pdf(paths[0])
+        waited = time.monotonic()
+        while not library.store.documents():
+            assert time.monotonic() - waited < 60
+            time.sleep(0.01)
+            yield None
+        yield paths[1], read.read_pdf(paths[1])
+
+    monkeypatch.setattr(indexing, "follow_pdfs", slowly)
+    report = index(library, write_pdf("a.pdf", CATS), write_pdf("b.pdf", TAX))
+    assert statuses(report) == {"a.pdf": "added", "b.pdf": "added"}

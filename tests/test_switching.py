@@ -9,6 +9,7 @@ import pytest
 from killing import Job, MadeUpLibrary, read_text
 
 from ragformer import indexing
+from ragformer.retrieve import embed_chunks
 from ragformer.store.store import Store
 from ragformer.types import Report
 
@@ -19,7 +20,7 @@ OLD, NEW = "0123456789ab", "ba9876543210"
 def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files for the made-up reader, which counts as the real one here."""
     monkeypatch.setattr(indexing, "follow_pdfs", read_text)
-    monkeypatch.setattr(indexing, "EMBED_AT_ONCE", 2)
+    monkeypatch.setattr(embed_chunks, "EMBED_AT_ONCE", 2)
     folder = tmp_path / "docs"
     folder.mkdir()
     for n in range(4):

@@ -57,6 +57,22 @@ class _Paragraph:
         return sum(piece.n_tokens + 1 for piece in self.pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """Pieces as the one text they make."""
+
+    pieces: list[_Piece]
+    spans: tuple[Span, ...]
+    text: str
+    n_tokens: int
+
+    def chunk(self, ordinal: int, title: str) -> Chunk:
+        """The headings are those of the longest piece, less one that repeats the title."""
+        longest = max(self.pieces, key=lambda piece: piece.n_tokens)
+        path = tuple(heading for heading in longest.path if heading.casefold() != title.casefold())
+        return Chunk(ordinal, path, self.text, self.spans, self.n_tokens)
+
+
 def split_pages(text: PdfText, count_tokens: Count, max_tokens: int = 200) -> list[Chunk]:
     """The chunks of a document, in order, each of at most max_tokens by `count_tokens`.
 
@@ -72,7 +88,7 @@ def split_pages(text: PdfText, count_tokens: Count, max_tokens: int = 200) -> li
     paragraphs = [cutter.paragraph(group) for group in _paragraphs(text.pages, placed)]
     groups = _join_small(list(_pack(paragraphs, max_tokens)), max_tokens)
     fitting = [part for group in groups for part in cutter.fit(group)]
-    return [cutter.chunk(i, group, text.title) for i, group in enumerate(fitting)]
+    return [part.chunk(i, text.title) for i, part in enumerate(fitting)]
 
 
 def _paragraphs(pages: Sequence[Page], placed: Sequence[Placed]) -> Iterator[list[Placed]]:
@@ -176,13 +192,13 @@ class _Cutter:
             found += self._ranges(text, a, b, len(ways))
         return found
 
-    def fit(self, group: list[_Piece]) -> list[list[_Piece]]:
+    def fit(self, group: list[_Piece]) -> list[_Fitting]:
         """The group with its table's header, halved while it counts more tokens than it may."""
-        headed = [*self._header(group[0]), *group]
-        if self.count(self._joined(headed)) <= self.max_tokens:
+        headed = self._join([*self._header(group[0]), *group])
+        if headed.n_tokens <= self.max_tokens:
             return [headed]
         if len(group) == 1:
-            return [group]
+            return [self._join(group)]
         middle = len(group) // 2
         return self.fit(group[:middle]) + self.fit(group[middle:])
 
@@ -208,15 +224,10 @@ class _Cutter:
             spans.append(Span(piece.page, piece.start, piece.end))
         return tuple(spans)
 
-    def _joined(self, group: list[_Piece]) -> str:
-        return "\n".join(self.text(s.page)[s.start : s.end] for s in self._spans(group))
-
-    def chunk(self, ordinal: int, group: list[_Piece], title: str) -> Chunk:
-        """The headings are those of the longest piece, less one that repeats the title."""
-        longest = max(group, key=lambda piece: piece.n_tokens)
-        path = tuple(heading for heading in longest.path if heading.casefold() != title.casefold())
-        text = self._joined(group)
-        return Chunk(ordinal, path, text, self._spans(group), self.count(text))
+    def _join(self, group: list[_Piece]) -> _Fitting:
+        spans = self._spans(group)
+        text = "\n".join(self.text(s.page)[s.start : s.end] for s in spans)
+        return _Fitting(group, spans, text, self.count(text))
 
 
 def _is_table(text: str) -> bool:

@@ -2,15 +2,15 @@
 
 PDFium writes U+FFFE for a hyphen at a line end together with the line break after it. Of such a
 word we keep the two halves joined ("exam" + "ple"), or the hyphen where it belongs to the word:
-before a capital or a digit ("COVID-19") and in a word that has one already ("year-to-date").
+before a capital or a digit ("COVID-19") and in a word that has one already ("year-to-date"). One
+that stands for what comes later ("six- and eight-cylinder") keeps its line end, too.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import pairwise
 
 LIGATURES = {
     "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"
@@ -31,6 +31,8 @@ _ODD = re.compile(
     r"|(?P<pair>[\ud800-\udbff][\udc00-\udfff])"
     r"|(?P<drop>[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufdd0-\ufdef\uffff\ud800-\udfff]+))"
 )
+# After a hyphen that stands for the end of a later word. "or" and "to" may end a word, too.
+HANGS = re.compile(r"(?:and|und|oder)\s|(?:or|to|bis)\s+[^\W\d_]+-[^\W\d_]")
 _PARTS = re.compile(r"\S+")
 _NO_CHARACTER = re.compile(r"[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]|\(cid:\d+\)")
 JUNK = 0.5  # of the visible characters
@@ -47,13 +49,12 @@ class Cleaned:
     def parts(self) -> list[tuple[int, int]]:
         """The words as (start, end) in `text`; a word joined over a line end is two parts."""
         found = [match.span() for match in _PARTS.finditer(self.text)]
-        if not self.joins:
-            return found
-        return [part for start, end in found for part in self._split(start, end)]
-
-    def _split(self, start: int, end: int) -> list[tuple[int, int]]:
-        inside = self.joins[bisect_right(self.joins, start) : bisect_left(self.joins, end)]
-        return list(pairwise([start, *inside, end]))
+        ends = [end for _, end in found]
+        for join in reversed(self.joins):
+            i = bisect_left(ends, join)
+            if i < len(found) and found[i][0] < join < found[i][1]:
+                found[i : i + 1] = [(found[i][0], join), (join, found[i][1])]
+        return found
 
 
 def clean(raw: str) -> Cleaned:
@@ -82,6 +83,8 @@ def clean(raw: str) -> Cleaned:
 
 def is_junk(text: str) -> bool:
     """Whether most of a text is no characters: its font does not say which its shapes are."""
+    if text.isascii() and "(cid:" not in text:  # most pages, and nothing else is as quick
+        return False
     visible = sum(map(len, text.split()))
     found = sum(len(match.group()) for match in _NO_CHARACTER.finditer(text))
     return found > 0 and found >= JUNK * visible
@@ -89,6 +92,8 @@ def is_junk(text: str) -> bool:
 
 def _replacement(kind: str, raw: str, match: re.Match[str]) -> str:
     if kind == "hyphen":
+        if HANGS.match(raw, match.end()) and raw[match.start()] != "\u00ad":
+            return "-\n"
         return "-" if _keeps_hyphen(raw, match.start(), match.end()) else ""
     if kind == "ligature":
         return LIGATURES[match.group()]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import add, sub
 from statistics import median
 
+from ragformer.pdf.words import BOX_UNIT, Words
 from ragformer.types import Page, Word
 
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
@@ -46,31 +49,35 @@ class Line:
 def page_lines(page: Page) -> list[Line]:
     """The lines of a page that are not blank, in the order of its text."""
     lines = []
-    words, at = tuple(page.words), 0
+    starts, *sides = _columns(page.words)
+    at = 0
     for match in _LINE.finditer(page.text):
-        start = match.start() + len(match.group()) - len(match.group().lstrip())
-        end = start + len(match.group().strip())
-        first = at
-        while at < len(words) and words[at].start < end:
-            at += 1
-        lines.append(_line(page.number, start, end, words[first:at]))
+        said = match.group()
+        start = match.start() + len(said) - len(said.lstrip())
+        end = start + len(said.strip())
+        first, at = at, bisect_left(starts, end, at)
+        box = _box(*(side[first:at] for side in sides)) if first < at else ()
+        lines.append(Line(page.number, start, end, *box))
     return lines
 
 
-def _line(page: int, start: int, end: int, words: Sequence[Word]) -> Line:
-    if not words:
-        return Line(page, start, end)
-    # A word joined over a line end has its second half below: the line is where most words are.
-    return Line(
-        page,
-        start,
-        end,
-        min(word.x0 for word in words),
-        median(word.y0 for word in words),
-        max(word.x1 for word in words),
-        median(word.y1 for word in words),
-        median(min(word.y1 - word.y0, word.x1 - word.x0 + word.y1 - word.y0) for word in words),
-    )
+def _columns(words: Sequence[Word]) -> list[Sequence[float]]:
+    """The starts, x0, y0, x1 and y1 of words, without making objects of those that are packed."""
+    if isinstance(words, Words):
+        starts, _, *sides = words.columns()
+        return [starts, *([number / BOX_UNIT for number in side] for side in sides)]
+    rows = [(word.start, *word.box) for word in words]
+    return [list(column) for column in zip(*rows, strict=True)] or [[]] * 5
+
+
+def _box(
+    x0: Sequence[float], y0: Sequence[float], x1: Sequence[float], y1: Sequence[float]
+) -> tuple[float, ...]:
+    """Around the words of a line, and their height. A word joined over a line end has its second
+    half below: the line is where most words are."""
+    high = list(map(sub, y1, y0))
+    heights = map(min, high, map(add, map(sub, x1, x0), high))
+    return min(x0), median(y0), max(x1), median(y1), median(heights)
 
 
 def body_height(lines: Iterable[Line]) -> float:

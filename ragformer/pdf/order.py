@@ -24,6 +24,8 @@ from operator import sub
 from statistics import median
 from typing import TypeAlias
 
+from ragformer.pdf.clean import HANGS
+
 WIDE = 0.9  # of the line's height: a gap between words that may be one between cells or columns
 GUTTER = 600  # the narrowest gap between columns
 MIN_ROWS = 3
@@ -274,7 +276,8 @@ def _write(
     for segments, between in lines:
         for i, segment in enumerate(segments):
             said = _said(text, words, segment)
-            if i == 0 and pieces and _BREAKS_OFF.search(pieces[-1][-2:]) and said[0].islower():
+            broken = i == 0 and pieces and _BREAKS_OFF.search(pieces[-1][-2:])
+            if broken and said[0].islower() and not HANGS.match(said):
                 pieces[-1], length = pieces[-1][:-1], length - 1
                 found[-5] -= 1
             elif pieces:

@@ -11,8 +11,9 @@ import math
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import chain, compress, pairwise, repeat
+from operator import and_
 from pathlib import Path
 from typing import Any
 
@@ -212,11 +213,9 @@ def _raw_text(text_page: Any) -> str:
 _get_box = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
     ctypes.cast(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_void_p).value or 0
 )
-# A word with digits right behind it (a function's name takes powers) or right before it.
-_MARKED = re.compile(
-    r"(?!(?:sin|cos|tan|cot|log|exp)\d)[^\W\d_]{3}(?P<behind>\d{1,3})(?!\w)"
-    r"|(?<!\w)\d{1,3}(?P<before>[^\W\d_]{3})"
-)
+_DIGITS = re.compile(r"\d+")
+_LETTERS = re.compile(r"[^\W\d_]{3}")
+_FUNCTIONS = {"sin", "cos", "tan", "cot", "log", "exp"}  # they take powers
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]{2,}")
 _RECT = 16  # bytes: left, top, right, bottom as float32
 
@@ -229,32 +228,29 @@ def _words(
     The box is that of the first and the last character: asking for all costs five times more. A
     word that has none, or one beyond all measure, is left out.
     """
-    rects = (pdfium_c.FS_RECTF * (2 * len(parts)))()
-    at = ctypes.addressof(rects)
-    text_page = ctypes.cast(handle, ctypes.c_void_p)
-    boxed = []
-    for part in parts:
-        if _get_box(text_page, origin[part[0]], at) and _get_box(
-            text_page, origin[part[1] - 1], at + _RECT
-        ):
-            boxed.append(part)
-            at += 2 * _RECT
-    sides = array("f")
-    sides.frombytes(memoryview(rects).cast("B")[: 2 * _RECT * len(boxed)])
+    sides = array("f", bytes(2 * _RECT * len(parts)))
+    at, end = sides.buffer_info()[0], sides.buffer_info()[0] + 2 * _RECT * len(parts)
+    page = repeat(ctypes.cast(handle, ctypes.c_void_p).value)
+    # Without a loop of our own: there are 200 words on a page, and the calls alone take long.
+    first = map(_get_box, page, [origin[a] for a, _ in parts], range(at, end, 2 * _RECT))
+    last = map(_get_box, page, [origin[b - 1] for _, b in parts], range(at + _RECT, end, 2 * _RECT))
+    boxed = list(map(and_, first, last))
+    if not all(boxed):
+        kept = [sides[8 * i : 8 * i + 8] for i, found in enumerate(boxed) if found]
+        sides = array("f", chain.from_iterable(kept))
+        parts = list(compress(parts, boxed))
     left, top, right, bottom = (
         list(map(better, sides[side::8], sides[side + 4 :: 8]))
         for side, better in enumerate((min, max, max, min))
     )
-    return _rows(boxed, display.boxes(left, bottom, right, top))
+    return _rows(parts, display.boxes(left, bottom, right, top))
 
 
 def _set_marks_apart(handle: Any, cleaned: Cleaned) -> Cleaned:
     """The text with a blank between a word and the raised number of a footnote: "result", not
     "result3", is what it is searched by. An exponent stays ("cm2"): its base has fewer letters."""
     cuts = []
-    for match in _MARKED.finditer(cleaned.text):
-        at = match.start(match.lastgroup or 0)
-        letter, digit = (at - 1, at) if match.lastgroup == "behind" else (at, at - 1)
+    for at, letter, digit in _marks(cleaned.text):
         if _is_raised(handle, cleaned.origin[digit], cleaned.origin[letter]):
             cuts.append(at)
     if not cuts:
@@ -266,6 +262,25 @@ def _set_marks_apart(handle: Any, cleaned: Cleaned) -> Cleaned:
         [place for part in origin for place in part][:-1],
         [join + bisect_right(cuts, join) for join in cleaned.joins],
     )
+
+
+def _marks(text: str) -> Iterator[tuple[int, int, int]]:
+    """Where up to three digits stand right behind a word or right before one: the place between
+    the two, the letter's and the digit's."""
+    for match in _DIGITS.finditer(text):
+        start, end = match.span()
+        if end - start > 3:
+            continue
+        if _in_word(text[max(0, start - 1) : start]):
+            word, ends = text[max(0, start - 3) : start], not _in_word(text[end : end + 1])
+            if ends and _LETTERS.match(word) and word not in _FUNCTIONS:
+                yield start, start - 1, start
+        elif _LETTERS.match(text, end):
+            yield end, end, end - 1
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _is_raised(handle: Any, one: int, other: int) -> bool:

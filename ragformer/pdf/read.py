@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ragformer.errors import PasswordError, PdfError
@@ -27,6 +27,7 @@ from ragformer.types import OutlineItem, Page
 __all__ = ["Limits", "PageRange", "PagesRead", "PdfText", "follow_pdfs", "read_pdf", "read_pdfs"]
 
 TELL_EVERY = 25  # pages of a file between two PagesRead
+MOMENT = 0.1  # seconds
 RANGE = 200  # pages: a longer file is handed over in ranges of so many before it is whole
 
 
@@ -84,9 +85,9 @@ def read_pdfs(
 
     passwords: tried in order on files that need one. At most 2 * workers files wait in memory.
     """
-    for path, read in follow_pdfs(paths, workers, passwords, limits):
-        if isinstance(read, PdfText | PdfError):
-            yield path, read
+    for news in follow_pdfs(paths, workers, passwords, limits):
+        if news is not None and isinstance(news[1], PdfText | PdfError):
+            yield news[0], news[1]
 
 
 def follow_pdfs(
@@ -96,9 +97,9 @@ def follow_pdfs(
     limits: Limits = USUAL_LIMITS,
     tesseract: Tesseract | None = None,
     begun: Mapping[Path, PageRange] | None = None,
-) -> Iterator[tuple[Path, PagesRead | PageRange | PdfText | PdfError]]:
+) -> Iterator[tuple[Path, PagesRead | PageRange | PdfText | PdfError] | None]:
     """As `read_pdfs`, with a PagesRead when a file is open and after every TELL_EVERY pages, and
-    the PageRanges of a file of more than RANGE pages.
+    the PageRanges of a file of more than RANGE pages; None where nothing came for a MOMENT.
 
     tesseract: reads the pages that have no text, `workers` at once. begun: the first pages of
     files, from an earlier run; reading goes on behind them.
@@ -115,7 +116,11 @@ def follow_pdfs(
                 future.add_done_callback(news.put)
             if not running:
                 return
-            item = news.get()
+            try:
+                item = news.get(timeout=MOMENT)
+            except Empty:
+                yield None
+                continue
             if isinstance(item, Future):
                 yield running.pop(item), item.result()
             else:

@@ -24,23 +24,24 @@ def render_page(
     path: Path,
     number: int,
     width: int = 1000,
-    password: str | None = None,
+    passwords: Sequence[str] = (),
     limits: Limits = USUAL_LIMITS,
     boxes: Sequence[Box] = (),
 ) -> PageImage:
     """Page `number` (from 1) as displayed, about `width` pixels wide, with the boxes marked.
 
-    Raises PasswordError, or PdfError when the file or the page cannot be drawn.
+    passwords: tried on an encrypted file. Raises PasswordError, or PdfError when the file or the
+    page cannot be drawn.
     """
     with Child(limits) as child:
-        return _draw(child, path, number, width, password, boxes)
+        return _draw(child, path, number, width, passwords, boxes)
 
 
 def render_pages(
     path: Path,
     numbers: Iterable[int],
     width: int,
-    password: str | None = None,
+    passwords: Sequence[str] = (),
     limits: Limits = USUAL_LIMITS,
 ) -> dict[int, PageImage]:
     """As `render_page` for many, by one child; a page that cannot be drawn is left out."""
@@ -48,7 +49,7 @@ def render_pages(
     with Child(limits) as child:
         for number in numbers:
             with contextlib.suppress(PdfError):
-                drawn[number] = _draw(child, path, number, width, password)
+                drawn[number] = _draw(child, path, number, width, passwords)
     return drawn
 
 
@@ -57,12 +58,12 @@ def _draw(
     path: Path,
     number: int,
     width: int,
-    password: str | None,
+    passwords: Sequence[str],
     boxes: Sequence[Box] = (),
 ) -> PageImage:
     request = {
         "path": str(path.absolute()),
-        "passwords": [] if password is None else [password],
+        "passwords": list(passwords),
         "render": number,
         "width": width,
         "boxes": list(boxes),

@@ -42,6 +42,12 @@ class Words(Sequence[Word]):
     def __getitem__(self, i: int | slice) -> Word | tuple[Word, ...]:
         return tuple(self)[i]
 
+    def columns(self) -> list[array[int]]:
+        """The starts, ends, x0, y0, x1 and y1 of all, the sides in 1/BOX_UNIT points."""
+        numbers = array("i")
+        numbers.frombytes(self._rows)
+        return [numbers[i::6] for i in range(6)]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 

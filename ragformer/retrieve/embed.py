@@ -32,6 +32,7 @@ MAX_TOKENS = 256
 # gives fresh memory each time: 1024 or 2048 tokens are a fifth faster than 8192, and of 64 chunks
 # batches of 1024 pad 4 %, of 2048 7 %, of 8192 24 %.
 CPU_BATCH_TOKENS = 1024
+TILE = 16
 # A GPU is busy from some ten thousand; the free half of its memory bounds what a batch works on.
 CUDA_BATCH_TOKENS = (4096, 1 << 17)
 
@@ -138,7 +139,7 @@ class Encoder:
         if self.device.type == "cuda":
             vectors_BD = self.model.of_rows(*Rows.lay(rows, self.device))
         else:
-            vectors_BD = self.model(*pad_rows(rows))
+            vectors_BD = self.model(*pad_rows(rows, self.model.config.max_seq_len))
         numbers: Vectors = vectors_BD.cpu().numpy()
         return numbers
 
@@ -155,9 +156,15 @@ class Encoder:
         return min(max(free // 2 // per_token, low), high)
 
 
-def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """ids_BT with PAD behind the shorter rows, and keep_BT, True where a token is real."""
+def pad_rows(rows: Sequence[Sequence[int]], most: int) -> tuple[Tensor, Tensor]:
+    """ids_BT with PAD behind the shorter rows, and keep_BT, True where a token is real.
+
+    T of several rows is a whole number of TILEs up to `most`: for each shape of a matrix product
+    the CPU's library keeps a kernel, which for every length of text would come to 300 MB.
+    """
     length = max(len(row) for row in rows)
+    if len(rows) > 1:
+        length = max(length, min(-(-length // TILE) * TILE, most))
     ids_BT = torch.tensor([[*row, *[PAD] * (length - len(row))] for row in rows])
     lengths_B = torch.tensor([len(row) for row in rows])
     return ids_BT, torch.arange(length)[None] < lengths_B[:, None]

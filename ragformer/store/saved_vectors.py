@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +104,16 @@ class SavedIndex:
         return list(zip(ids.tolist(), (vectors_ND @ vector_D).tolist(), strict=True))
 
 
-AnyIndex = VectorIndex | SavedIndex
+class AnyIndex(Protocol):
+    """Every vector of one encoder, searchable: all in memory, in a file, or in shards."""
+
+    def __len__(self) -> int: ...
+
+    def search(
+        self, vector_D: Vectors, k: int, allowed_ids: Collection[int] | Ids | None = None
+    ) -> list[tuple[int, float]]:
+        """The k best (chunk id, inner product), best first; ties: lower id first."""
+        ...
 
 
 def open_index(store: Store, encoder_id: str) -> AnyIndex:

@@ -83,8 +83,13 @@ class Store:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of one statement, seen between two writes of this process, never within one."""
+        return self.named_rows(sql, *values)[1]
+
+    def named_rows(self, sql: str, *values: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """As `query`, the names of the columns first."""
         with self._turn, plain_errors(self.folder):
-            return self.connection.execute(sql, values).fetchall()
+            rows = self.connection.execute(sql, values)
+            return [name for name, *_ in rows.description or ()], rows.fetchall()
 
     @contextmanager
     def writing(self, changes: int = 1) -> Iterator[sqlite3.Connection]:
@@ -199,8 +204,8 @@ class Store:
 
     def outdated(self, stage: Literal["read", "chunk"], version: int) -> set[str]:
         """Ids of the documents that another version of this stage made."""
-        rows = self.query(f"SELECT id FROM documents WHERE {stage}_version <> ?", version)
-        return {row[0] for row in rows}
+        outdated = f"SELECT id FROM documents WHERE {stage}_version <> ?"
+        return {key for (key,) in self.query(outdated, version)}
 
     def known_file(self, path: Path) -> KnownFile | None:
         """The file as it was last seen, read or failed."""
@@ -221,8 +226,7 @@ class Store:
         """
         known = self.known_file(file.path)
         with self.writing(changes=known is None or known.document_id != document_id) as db:
-            self._need(document_id)
-            write.attach(db, file, document_id)
+            write.attach(db, file, self._need(document_id).id)
             if moved_from is not None:
                 write.detach(db, moved_from)
             return self._need(document_id)

@@ -26,10 +26,10 @@ from torch import Tensor
 from ragformer.config import model_folder
 from ragformer.errors import ConfigError, InputError
 from ragformer.eval.metrics import ndcg_at
-from ragformer.indexing import EMBED_AT_ONCE, embed_stored
 from ragformer.library import OWN_ENCODERS, Library, open_library
 from ragformer.nn.checkpoint import save_weights, weight_files, weights_id
 from ragformer.retrieve.embed import Encoder, load_encoder, pad_rows, passage_text
+from ragformer.retrieve.embed_chunks import EMBED_AT_ONCE, embed_stored
 from ragformer.retrieve.retrieve import fuse_rankings, rank
 from ragformer.store.keep_vectors import refresh
 from ragformer.store.store import Store
@@ -335,7 +335,7 @@ class _Run:
     def _ids(self, tuned: Encoder, prefix: str, texts: list[str]) -> tuple[Tensor, Tensor]:
         most = min(self.config.max_tokens, tuned.form.max_tokens)
         rows = [tuned.tokenizer.row(model_line(prefix + text), most) for text in texts]
-        ids_BT, keep_BT = pad_rows(rows)
+        ids_BT, keep_BT = pad_rows(rows, most)
         return ids_BT.to(tuned.device), keep_BT.to(tuned.device)
 
     def _save(self, tuned: Encoder) -> Path:

@@ -20,6 +20,12 @@ raw_texts = st.text(st.sampled_from(ODD), max_size=60) | st.text(max_size=60)
         ("the cop\ufffeyright", "the copyright"),
         ("COVID\ufffe19 and M270\ufffeXXX", "COVID-19 and M270-XXX"),
         ("year-to\ufffedate", "year-to-date"),
+        ("six\ufffeand eight-cylinder", "six-\nand eight-cylinder"),
+        (
+            "short-\nor long-term, doc-\ntor\u2019s pri\ufffeor",
+            "short-\nor long-term, doctor’s prior",
+        ),
+        ("Ein\ufffeund Ausgabe, Hus\ufffeband", "Ein-\nund Ausgabe, Husband"),
         ("soft\u00ad\r\nware of\u00adfice", "software office"),
         ("exam-\nple, A-\nB, 3-\n4", "example, A-\nB, 3-\n4"),
         ("o\ufb03ce \ufb01nd", "office find"),

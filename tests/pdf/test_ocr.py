@@ -85,7 +85,9 @@ print({tsv()!r} + "5\\t1\\t1\\t1\\t1\\t1\\t0\\t0\\t9\\t9\\t90\\tscan" + size[0].
 
 
 def read(path: Path, tesseract: Tesseract) -> list[Page]:
-    *_, (_, text) = follow_pdfs([path], 1, tesseract=tesseract)
+    *_, news = follow_pdfs([path], 1, tesseract=tesseract)
+    assert news is not None
+    _, text = news
     assert isinstance(text, PdfText)
     assert text.reader == "pdfium+tesseract"
     return list(text.pages)

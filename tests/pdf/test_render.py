@@ -32,7 +32,7 @@ def test_what_cannot_be_drawn(make_pdf: Callable[..., Path], rewrite: Callable[.
     locked = rewrite(path, "l.pdf", lambda writer: writer.encrypt("word", algorithm="AES-128"))
     with pytest.raises(PasswordError, match="password"):
         render_page(locked, 1)
-    assert render_page(locked, 1, password="word").png.startswith(b"\x89PNG")
+    assert render_page(locked, 1, passwords=["other", "word"]).png.startswith(b"\x89PNG")
     with pytest.raises(PdfError, match=r"missing\.pdf"):
         render_page(path.with_name("missing.pdf"), 1)
 

@@ -126,9 +126,12 @@ def test_batches_hold_every_row_once_and_keep_to_the_limit(
     assert longest == sorted(longest)
 
 
-@given(st.lists(st.lists(st.integers(4, 99), min_size=1, max_size=9), min_size=1, max_size=5))
+@given(st.lists(st.lists(st.integers(4, 99), min_size=1, max_size=40), min_size=1, max_size=5))
 def test_padding_stands_behind_and_is_told_apart(rows: list[list[int]]) -> None:
-    ids_BT, keep_BT = pad_rows(rows)
+    ids_BT, keep_BT = pad_rows(rows, 42)
+    longest = max(map(len, rows))
+    wanted = longest if len(rows) == 1 else next(n for n in (16, 32, 42) if n >= longest)
+    assert ids_BT.shape[1] == wanted
     assert [ids[keep].tolist() for ids, keep in zip(ids_BT, keep_BT, strict=True)] == rows
     assert set(ids_BT[~keep_BT].tolist()) <= {PAD}
     assert (keep_BT.sum(1) == torch.tensor([len(row) for row in rows])).all()

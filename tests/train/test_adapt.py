@@ -13,7 +13,6 @@ import pytest
 import torch
 from reportlab.pdfgen import canvas
 
-from ragformer import indexing
 from ragformer.errors import (
     ConfigError,
     EncoderMismatchError,
@@ -23,7 +22,7 @@ from ragformer.errors import (
 )
 from ragformer.library import open_library
 from ragformer.nn.checkpoint import save_weights, weights_id
-from ragformer.retrieve import embed
+from ragformer.retrieve import embed, embed_chunks
 from ragformer.retrieve.embed import load_encoder
 from ragformer.train import adapt, loop
 from ragformer.train.adapt import Adapted, Config
@@ -217,7 +216,7 @@ def test_a_cut_tuning_starts_anew_when_the_collection_has_changed(collection):
 
 
 def test_a_cut_before_the_switch_leaves_the_old_encoder_working(collection, monkeypatch):
-    monkeypatch.setattr(indexing, "EMBED_AT_ONCE", 16)
+    monkeypatch.setattr(embed_chunks, "EMBED_AT_ONCE", 16)
     monkeypatch.setattr(adapt, "EMBED_AT_ONCE", 16)
     old, old_ND = collection.encoder.id, collection.store.vectors(collection.encoder.id)[1]
     found = [passage.chunk_id for passage in collection.search("otter hunt winter")]

@@ -20,6 +20,7 @@ FOUND = rows(
     [
         document("b.pdf", status_counts={"text": 1, "empty": 1}, unread_pages=(2,)),
         document("A.pdf", language="de"),
+        document("scan.pdf", status_counts={"empty": 2}, unread_pages=(1, 2)),
     ],
     [FileOutcome(Path("/docs/c.pdf"), None, "failed", "it is not a PDF")],
 )
@@ -30,9 +31,10 @@ def test_every_file_has_a_row_and_says_what_is_wrong_with_it() -> None:
         ("A.pdf", "read", "in de: search by meaning is weak"),
         ("b.pdf", "partly read", "1 of 2 pages without text"),
         ("c.pdf", "failed", "it is not a PDF"),
+        ("scan.pdf", "no text", "no page could be read: most likely scans"),
     ]
     assert totals(FOUND) == (
-        "2 documents, 4 pages, 1 page without text, 1 file that could not be read"
+        "3 documents, 6 pages, 3 pages without text, 1 file that could not be read"
     )
 
 
@@ -40,7 +42,7 @@ def test_rows_are_found_by_every_word_and_by_status() -> None:
     def names(words: str, status: str | None = None) -> list[str]:
         return [row.path.name for row in filtered(FOUND, words, status)]  # type: ignore[arg-type]
 
-    assert names("") == ["A.pdf", "b.pdf", "c.pdf"]
+    assert names("") == ["A.pdf", "b.pdf", "c.pdf", "scan.pdf"]
     assert names("TITLE a.p") == ["A.pdf"]
     assert names("", "failed") == ["c.pdf"]
     assert names("a.pdf", "failed") == []

@@ -12,8 +12,8 @@ from ragformer.store.store import Store
 from ragformer.types import Document, FileOutcome
 from ragformer_ui.plain import counted
 
-Status = Literal["read", "partly read", "failed"]
-STATUSES: tuple[Status, ...] = ("read", "partly read", "failed")
+Status = Literal["read", "partly read", "no text", "failed"]
+STATUSES: tuple[Status, ...] = ("read", "partly read", "no text", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,12 @@ def rows(documents: Iterable[Document], failures: Iterable[FileOutcome]) -> list
 
 def _document_row(document: Document) -> Row:
     unread = len(document.unread_pages)
+    status: Status = "partly read" if unread else "read"
     about = []
-    if unread:
+    if unread == document.n_pages:
+        status = "no text"
+        about.append("no page could be read: most likely scans")
+    elif unread:
         about.append(f"{unread} of {counted(document.n_pages, 'page')} without text")
     if scanned := document.status_counts.get("ocr", 0):
         about.append(f"{counted(scanned, 'page')} read from scans")
@@ -49,7 +53,7 @@ def _document_row(document: Document) -> Row:
         about.append(f"the same file at {counted(more, 'other place')}")
     return Row(
         document.path,
-        "partly read" if unread else "read",
+        status,
         "; ".join(about),
         document.n_pages,
         document.language,

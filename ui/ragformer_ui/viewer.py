@@ -193,10 +193,7 @@ def _thumbs(document: Document, path: Path, at: Place) -> None:
 def _small_images(
     document_id: str, path: str, numbers: range, passwords: tuple[str, ...]
 ) -> dict[int, PageImage]:
-    for password in (None, *passwords):
-        if drawn := render_pages(Path(path), numbers, STRIP_WIDTH, password):
-            return drawn
-    return {}
+    return render_pages(Path(path), numbers, STRIP_WIDTH, passwords)
 
 
 def _heat(document: Document, at: Place) -> list[Heat]:
@@ -227,12 +224,7 @@ def _matched(
 
 @st.cache_resource(show_spinner="Drawing the page", max_entries=DRAWN)
 def _image(document_id: str, path: str, number: int, passwords: tuple[str, ...]) -> PageImage:
-    for password in (None, *passwords):
-        try:
-            return render_page(Path(path), number, WIDTH, password)
-        except PasswordError:
-            continue
-    raise PasswordError(f"{Path(path).name} is encrypted and needs a (different) password")
+    return render_page(Path(path), number, WIDTH, passwords)
 
 
 def _passwords() -> tuple[str, ...]:
