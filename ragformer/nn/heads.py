@@ -58,10 +58,17 @@ class SentenceEncoder(nn.Module):
 
         A fresh encoder is just that, and what its table learns this way costs a hundredth.
         """
-        table_VD = self.transformer.norm(self.transformer.embed.weight)
-        weighted_VD = table_VD * self.token_weight.weight.exp()
-        summed_BD = F.embedding_bag(ids_BT, weighted_VD, mode="sum", padding_idx=pad)
-        return F.normalize(summed_BD, dim=-1)
+        return F.normalize(self.bag_mean(ids_BT, pad), dim=-1)
+
+    def bag_mean(self, ids_BT: Tensor, pad: int) -> Tensor:
+        """The same before it is scaled to length 1, float32 [B, D]."""
+        weights_V1 = self.token_weight.weight.exp()
+        weighted_VD = self.transformer.norm(self.transformer.embed.weight) * weights_V1
+        summed_BD, total_B1 = (
+            F.embedding_bag(ids_BT, table, mode="sum", padding_idx=pad)
+            for table in (weighted_VD, weights_V1)
+        )
+        return summed_BD / total_B1.clamp(min=1e-12)
 
     def token_logits(self, hidden_BTD: Tensor) -> Tensor:
         """Logits over the vocabulary [B, T, V] by the input embedding, for masked training."""
@@ -84,6 +91,8 @@ class Decoder(nn.Module):
             if config.tie_embeddings
             else nn.Linear(config.d_model, config.vocab_size, bias=False)
         )
+        # The table of the logits as `quantize.pack` has it.
+        self.packed_head: nn.Module | None = None
         if config.d_pointer:
             self.pointer_q = nn.Linear(config.d_model, config.d_pointer)
             self.pointer_k = nn.Linear(config.d_model, config.d_pointer)
@@ -92,6 +101,9 @@ class Decoder(nn.Module):
 
     def token_logits(self, hidden_BTD: Tensor, n_pieces: int | None = None) -> Tensor:
         """Logits over the vocabulary [B, T, V], or over its first n_pieces."""
+        if self.packed_head is not None and n_pieces is None:
+            logits_BTV: Tensor = self.packed_head(hidden_BTD)
+            return logits_BTV * self.config.logit_scale
         weight = self.transformer.embed.weight if self.lm_head is None else self.lm_head.weight
         return F.linear(hidden_BTD, weight[:n_pieces]) * self.config.logit_scale
 
@@ -111,6 +123,29 @@ class Decoder(nn.Module):
         follows_BTS = (previous_BT[..., None] >= 0) & (places_S == previous_BT[..., None] + 1)
         followed_BTS: Tensor = logits_BTS + self.pointer_next * follows_BTS
         return followed_BTS
+
+
+class EncoderDecoder(nn.Module):
+    """One text in, another out: a decoder that attends to the states of an encoder.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.
+    """
+
+    def __init__(self, source: TransformerConfig, target: TransformerConfig) -> None:
+        """target: with cross_attention; both of one d_model."""
+        super().__init__()
+        self.encoder = Transformer(source)
+        self.decoder = Decoder(target)
+
+    def memory(self, ids_BS: Tensor, keep_BS: Tensor) -> dict[str, Tensor]:
+        """What the decoder's transformer is given to attend to."""
+        memory_BSD = self.encoder(ids_BS, mask_BTS=padding_mask(keep_BS))
+        return {"memory_BSD": memory_BSD, "memory_keep_BS": keep_BS}
+
+    def forward(self, ids_BS: Tensor, keep_BS: Tensor, target_BT: Tensor) -> Tensor:
+        """Logits of what follows each target token [B, T, V]."""
+        hidden_BTD = self.decoder.transformer(target_BT, **self.memory(ids_BS, keep_BS))
+        return self.decoder.token_logits(hidden_BTD)
 
 
 def new_encoder(config: TransformerConfig, surprisal: list[float], seed: int) -> SentenceEncoder:
@@ -133,4 +168,13 @@ def new_decoder(config: TransformerConfig, seed: int) -> Decoder:
     if config.d_pointer:
         with torch.no_grad():
             model.pointer_next.fill_(4.0)
+    return model
+
+
+def new_encoder_decoder(
+    source: TransformerConfig, target: TransformerConfig, seed: int
+) -> EncoderDecoder:
+    """A fresh encoder and decoder."""
+    model = EncoderDecoder(source, target)
+    init_weights(model, torch.Generator().manual_seed(seed))
     return model

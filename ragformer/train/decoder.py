@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +38,6 @@ from ragformer.train.loop import (
     prefetched,
     reuse_memory,
     save_state,
-    train_step,
 )
 from ragformer.train.reading_batch import IGNORE, MAX_TOKENS, Batch, Collator, Row
 from ragformer.train.reading_data import (
@@ -47,6 +46,7 @@ from ragformer.train.reading_data import (
     load_sources,
     text_passages,
 )
+from ragformer.train.spread import Spread, spreading
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,16 @@ class Config:
 
 
 def main(config: Config) -> Iterator[str]:
-    """Train one stage and write the weights, resuming from config.work; yields log lines."""
+    """Train one stage and write the weights, resuming from config.work; yields log lines.
+
+    Under `torchrun` several processes share each batch, and the first one of them says so.
+    """
+    with spreading() as spread:
+        spread.check(config.batch)
+        yield from _train(config, spread)
+
+
+def _train(config: Config, spread: Spread) -> Iterator[str]:
     torch.manual_seed(config.seed)
     reuse_memory()
     device = pick_device()
@@ -101,20 +110,24 @@ def main(config: Config) -> Iterator[str]:
     log = Log(config.work / "decoder.csv", model, device)
     measure = reading_measure(config.dev, config.dev_questions, model, tokenizer)
     development = Development(config.work / "decoder-dev.csv", measure, config.dev_every)
-    step = _stage(config, model, tokenizer, config.seed + budget.step, device)
-    while not budget.done:
-        rate = learning_rate(budget.progress, config.peak_rate)
+    step = _stage(config, model, tokenizer, config.seed + budget.step, device, spread)
+    while (progress := spread.agreed(budget.progress)) < 1:
+        rate = learning_rate(progress, config.peak_rate)
         with bf16(device):
             loss, n_tokens = step()
-        value = train_step(loss, model, optimizer, rate)
+        value = spread.train_step(loss, model, optimizer, rate)
         average.update(model)
         budget.step += 1
+        if not spread.first:
+            continue
         if line := log.add(config.stage, budget, value, n_tokens, rate):
             yield line
         if budget.step % config.save_every == 0 or budget.done:
             save_state(state, model, optimizer, budget, average)
         if line := development.add(config.stage, budget, model, average):
             yield line
+    if not spread.first:
+        return
     average.copy_to(model)
     write_model_config(model.config, "decoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
@@ -142,9 +155,15 @@ Step = Callable[[], tuple[Tensor, int]]
 
 
 def _stage(
-    config: Config, model: Decoder, tokenizer: Tokenizer, seed: int, device: torch.device
+    config: Config,
+    model: Decoder,
+    tokenizer: Tokenizer,
+    seed: int,
+    device: torch.device,
+    spread: Spread,
 ) -> Step:
-    """A function that draws the stage's next batch and gives its loss and token count."""
+    """A function that draws the stage's next batch and gives its part of the loss and its tokens,
+    all processes' together."""
     # Reading batches are made in a thread: what it draws from, nobody else may.
     rng, reading_rng = random.Random(seed), random.Random(seed + 1)
     passages = text_passages(config.data / "text", config.characters, reading_rng)
@@ -152,14 +171,16 @@ def _stage(
         examples = _cloze_examples(passages, reading_rng)
     else:
         examples = _question_examples(config, reading_rng, passages)
-    batches = prefetched(_batches(examples, Collator(tokenizer), config.batch, device))
+    batches = prefetched(_batches(examples, Collator(tokenizer), config.batch, device, spread))
     writing = text_passages(config.data / "text", config.characters, random.Random(seed + 2))
 
     def step() -> tuple[Tensor, int]:
         if config.stage == "pretrain" and rng.random() < config.writing_share:
-            return _writing_loss(config, model, tokenizer, writing, device)
+            return _writing_loss(config, model, tokenizer, writing, device, spread)
         batch = next(batches)
-        return reading_loss(model, batch), batch.n_tokens
+        loss = reading_loss(model, batch)
+        part = spread.part(loss, len(batch.ids_BT), config.batch)
+        return part, batch.n_tokens * spread.n
 
     return step
 
@@ -185,9 +206,14 @@ def _question_examples(
 
 
 def _batches(
-    examples: Iterator[Example], collator: Collator, size: int, device: torch.device
+    examples: Iterator[Example],
+    collator: Collator,
+    size: int,
+    device: torch.device,
+    spread: Spread,
 ) -> Iterator[Batch]:
-    """Batches of rows of similar length: eight batches' rows are sorted before they are cut."""
+    """This process's rows of batches of rows of similar length: eight batches' rows are sorted
+    before they are cut."""
     while True:
         rows: list[Row] = []
         while len(rows) < 8 * size:
@@ -199,7 +225,9 @@ def _batches(
         groups = [rows[i : i + size] for i in range(0, len(rows), size)]
         # Any order but sorted: the rate falls while a run of batches lasts.
         for group in groups[::2] + groups[1::2]:
-            yield collator.batch(group, device)
+            batch = collator.batch(spread.share(group), device)
+            # What competes with the places is the whole batch's, whoever has the row that writes.
+            yield replace(batch, writes=any(row.writes for row in group))
 
 
 def reading_loss(model: Decoder, batch: Batch) -> Tensor:
@@ -245,16 +273,18 @@ def _writing_loss(
     tokenizer: Tokenizer,
     passages: Iterator[tuple[str, str]],
     device: torch.device,
+    spread: Spread,
 ) -> tuple[Tensor, int]:
-    """Next-token cross-entropy on plain text, causal."""
+    """This process's part of the next-token cross-entropy on plain text, causal."""
     rows: list[list[int]] = []
     while len(rows) < config.batch:
         ids = tokenizer.encode(model_line(next(passages)[1]))
         if len(ids) > config.writing_tokens:
             rows.append(ids[: config.writing_tokens + 1])
-    ids_BT = torch.tensor(rows, device=device)
+    ids_BT = torch.tensor(spread.share(rows), device=device)
     hidden_BTD = model.transformer(ids_BT[:, :-1])
     logits_BTV = model.token_logits(hidden_BTD)
     loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten())
     # Scaled so that a page of text does not drown the few answer tokens of a reading batch.
-    return 0.5 * loss, ids_BT[:, 1:].numel()
+    part = spread.part(0.5 * loss, len(ids_BT), len(rows))
+    return part, ids_BT[:, 1:].numel() * spread.n

@@ -1,12 +1,13 @@
 """Train the encoder: bare tokens first, then the blocks, both on contrastive pairs.
 
     bag          the table and the token weights alone, in large batches (minutes)
+    taught       optional, with a teacher: its vectors learned text by text (taught.py)
     masked       optional: predict hidden tokens
     contrastive  the blocks on top of it, in batches of near neighbours by the bag's vectors
 
 Known: most of what a short run can teach, the table can learn, at a hundredth of the cost; blocks
 want a low rate and a table that stays; batches from one source at a time give harder negatives than
-mixed ones. Not known: how much a long run of the blocks, or a teacher, would add.
+mixed ones. Not known: how much a long run of the blocks would add.
 """
 
 from __future__ import annotations
@@ -29,12 +30,10 @@ from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig, write_model_config
 from ragformer.nn.device import pick_device
 from ragformer.nn.heads import SentenceEncoder, new_encoder
-from ragformer.retrieve.embed import load_encoder
 from ragformer.text.tokenizer import MASK, PAD, Tokenizer
 from ragformer.train.curves import Development, draw, retrieval_measure
 from ragformer.train.embeddings import start_from
 from ragformer.train.loop import (
-    TILE,
     Averager,
     Budget,
     Log,
@@ -47,12 +46,19 @@ from ragformer.train.loop import (
     train_step,
     update,
 )
-from ragformer.train.pairs import WEIGHTS, Ids, Pairs, load_pairs
+from ragformer.train.pairs import WEIGHTS, Ids, Pairs, load_pairs, pad
+from ragformer.train.taught import (
+    Goal,
+    ask_teacher,
+    read_taught,
+    start_from_bag,
+    taught_stage,
+    taught_texts,
+)
 
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 Embed = Callable[[list[Ids]], Tensor]
-Teacher = Callable[[list[Ids], list[Ids]], Tensor]
 
 EMBEDDINGS_SHARE = 0.3
 """Of the counted vectors in the table; the rest is noise, which keeps pieces apart."""
@@ -62,8 +68,6 @@ SAME_PASSAGE = 0.95
 """Cosine from which a passage is taken to answer its neighbour's question too."""
 SHORT_DIMENSIONS = 128
 """The first so many are trained to be a vector too (Kusupati et al. 2022, arXiv:2205.13147)."""
-TEACHER_SCALE = 20.0
-"""The teacher's similarities are sharpened as sentence-transformers' were in their own training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,8 @@ class Config:
     """data: the folder with pairs/, qa/ and text/. out: where the weights go, tokenizer there.
 
     embeddings: vectors of `train embeddings` to start the table from. chunk: pairs held in memory
-    at once, 0 for the whole batch. teacher: an encoder's folder to learn similarities from. dev: a
-    retrieval file to measure on, vectors alone, every dev_every steps.
+    at once, 0 for the whole batch. teacher: an encoder's folder to learn vectors from, asked for
+    teacher_minutes. dev: a retrieval file to measure on, vectors alone, every dev_every steps.
     """
 
     data: Path
@@ -88,6 +92,11 @@ class Config:
     batch: int = 192
     chunk: int = 0
     teacher: Path | None = None
+    teacher_minutes: float = 30.0
+    taught_bag_minutes: float = 5.0
+    taught_minutes: float = 30.0
+    taught_rate: float = 1e-3
+    taught_tokens: int = 8192
     peak_rate: float = 4e-4
     bag_minutes: float = 5.0
     bag_steps: int = 100_000
@@ -122,12 +131,13 @@ def main(config: Config) -> Iterator[str]:
     bag_log = Log(config.work / "encoder.csv", model.token_weight, device)  # no matrices in it
     bag = _Stage("bag", config.bag_batch, config.bag_rate, config.bag_minutes, config.bag_steps)
     yield from _contrastive_stage(config, bag, model, sources, bag_log, development, device)
+    if config.teacher:
+        yield from _learn_from_teacher(config, model, tokenizer, sources, log, development, device)
     orders = [_near_order(_bag_vectors(model, source), config.seed) for source in sources]
     sources = [source.ordered(order) for source, order in zip(sources, orders, strict=True)]
     yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, device)
     whole = _Stage("contrastive", config.batch, config.peak_rate, config.minutes, config.steps)
-    teacher = _teacher(config.teacher, tokenizer, device) if config.teacher else None
-    yield from _contrastive_stage(config, whole, model, sources, log, development, device, teacher)
+    yield from _contrastive_stage(config, whole, model, sources, log, development, device)
     write_model_config(model.config, "encoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
     yield draw(log.path, development.path)
@@ -147,17 +157,6 @@ def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
         qk_norm=True,
         logit_scale=config.d_model**-0.5,
     )
-
-
-def pad(rows: list[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
-    """ids_BT and keep_BT of rows of different lengths, the rest PAD; T is a multiple of TILE."""
-    lengths = np.array([max(1, len(row)) for row in rows])
-    width = -(-int(lengths.max()) // TILE) * TILE
-    ids = np.full((len(rows), width), PAD, dtype=np.int64)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-    keep = np.arange(ids.shape[1])[None] < lengths[:, None]
-    return torch.from_numpy(ids).to(device), torch.from_numpy(keep).to(device)
 
 
 class _Masked(nn.Module):
@@ -227,20 +226,16 @@ class _Contrastive(nn.Module):
         self.encoder = encoder
         self.log_scale = nn.Parameter(torch.tensor(30.0).log())
 
-    def loss(self, vectors_ND: Tensor, same_BB: Tensor, teacher_BB: Tensor | None = None) -> Tensor:
+    def loss(self, vectors_ND: Tensor, same_BB: Tensor) -> Tensor:
         """Of the whole vectors, and half as much of their first SHORT_DIMENSIONS.
 
-        vectors_ND: B queries, then their B passages. teacher_BB: similarities to come close to.
+        vectors_ND: B queries, then their B passages.
         """
         scale = self.log_scale.clamp(max=4.6)
         queries_BD, passages_BD = vectors_ND.chunk(2)
         with torch.no_grad():
             same_BB = same_BB | (passages_BD @ passages_BD.T > SAME_PASSAGE)
         loss = contrastive_loss(queries_BD, passages_BD, same_BB, scale)
-        if teacher_BB is not None:
-            student_BB = (queries_BD @ passages_BD.T * scale.exp()).log_softmax(-1)
-            taught_BB = (teacher_BB * TEACHER_SCALE).softmax(-1)
-            loss = (loss + F.kl_div(student_BB, taught_BB, reduction="batchmean")) / 2
         if vectors_ND.shape[1] <= SHORT_DIMENSIONS:
             return loss
         queries_BD, passages_BD = F.normalize(vectors_ND[:, :SHORT_DIMENSIONS], dim=-1).chunk(2)
@@ -312,18 +307,30 @@ def _embed(encoder: SentenceEncoder, device: torch.device, bag: bool, rows: list
     return vectors_BD
 
 
-def _teacher(folder: Path, tokenizer: Tokenizer, device: torch.device) -> Teacher:
-    """The similarities of any encoder, ours or imported, between B queries and B passages."""
-    encoder = load_encoder(folder)
-
-    def similarities(queries: list[Ids], passages: list[Ids]) -> Tensor:
-        query_texts, passage_texts = (
-            [tokenizer.decode(row.tolist()) for row in rows] for rows in (queries, passages)
-        )
-        products_BB = encoder.encode_queries(query_texts) @ encoder.encode(passage_texts).T
-        return torch.from_numpy(products_BB).to(device)
-
-    return similarities
+def _learn_from_teacher(
+    config: Config,
+    model: SentenceEncoder,
+    tokenizer: Tokenizer,
+    sources: list[Pairs],
+    log: Log,
+    development: Development,
+    device: torch.device,
+) -> Iterator[str]:
+    """Ask the teacher, start from the bag's best fit to it, then learn the rest."""
+    assert config.teacher
+    work = config.work / "taught"
+    texts = taught_texts(sources, config.seed)
+    yield from ask_teacher(config.teacher, texts, tokenizer, work, config.teacher_minutes)
+    taught = read_taught(texts, work, config.d_model)
+    yield f"taught  texts {len(taught.texts)}  tokens {sum(map(len, taught.texts))}"
+    start_from_bag(model, lambda rows: model.bag_mean(pad(rows, device)[0], PAD), taught)
+    for name, minutes, rate, tokens in (
+        ("taught-bag", config.taught_bag_minutes, config.bag_rate, 8 * config.taught_tokens),
+        ("taught", config.taught_minutes, config.taught_rate, config.taught_tokens),
+    ):
+        embed = partial(_embed, model, device, name == "taught-bag")
+        goal = Goal(name, Budget(minutes, config.steps), rate, tokens)
+        yield from taught_stage(goal, model, embed, taught, config.work, log, development)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +352,6 @@ def _contrastive_stage(
     log: Log,
     development: Development,
     device: torch.device,
-    teacher: Teacher | None = None,
 ) -> Iterator[str]:
     """Train on pairs, a source a batch, and leave the averaged weights in `encoder`."""
     if stage.name == "contrastive" and config.bag_steps and config.bag_minutes:
@@ -366,8 +372,7 @@ def _contrastive_stage(
         rows = _draw(len(source.queries), stage.batch, rng)
         queries, passages = ([side[i] for i in rows] for side in (source.queries, source.passages))
         keys_B = torch.tensor([source.keys[i] for i in rows], device=device)
-        taught_BB = teacher(queries, passages) if teacher else None
-        loss_of = partial(model.loss, same_BB=keys_B[:, None] == keys_B, teacher_BB=taught_BB)
+        loss_of = partial(model.loss, same_BB=keys_B[:, None] == keys_B)
         size = config.chunk or len(rows)
         chunks = [
             side[i : i + size] for side in (queries, passages) for i in range(0, len(rows), size)

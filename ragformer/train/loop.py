@@ -10,7 +10,7 @@ import pickle
 import platform
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ragformer.errors import InputError
+from ragformer.nn.device import matmul_peak
 
 T = TypeVar("T")
 
@@ -47,24 +48,6 @@ def reuse_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def matmul_peak(device: torch.device, size: int = 2048, times: int = 12) -> float:
-    """FLOP/s of the quickest of some bfloat16 square matrix products: what this machine can do."""
-    a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
-    best = math.inf
-    for _ in range(times):
-        _synchronize(device)
-        start = time.perf_counter()
-        a @ a
-        _synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def learning_rate(progress: float, peak: float, warmup: float = 0.05, decay: float = 0.4) -> float:
@@ -161,6 +144,36 @@ def update(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) ->
     if not math.isfinite(value):
         raise FloatingPointError(f"the loss is {value}; lower the learning rate")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How far a fit is: the mean loss since the last such line."""
+
+    label: str
+    step: int
+    steps: int
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.label} step {self.step} of {self.steps}  loss {self.value:.3f}".strip()
+
+
+def fit(
+    model: nn.Module, loss_of: Callable[[], Tensor], steps: int, rate: float, label: str = ""
+) -> Iterator[Loss]:
+    """Train `model` on what `loss_of` gives for a batch it draws; says twenty times how it goes.
+
+    rate: at its peak (`learning_rate`).
+    """
+    optimizer = MuonAdamW(model, rate, weight_decay=0.01)
+    losses: list[float] = []
+    for step in range(1, steps + 1):
+        now = learning_rate((step - 1) / steps, rate)
+        losses.append(train_step(loss_of(), model, optimizer, now))
+        if step == steps or step % max(1, steps // 20) == 0:
+            yield Loss(label, step, steps, sum(losses) / len(losses))
+            losses.clear()
 
 
 class Log:

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ragformer.errors import InputError
 from ragformer.text.heldout import is_held_out
 from ragformer.text.normalize import model_line
-from ragformer.text.tokenizer import Tokenizer
+from ragformer.text.tokenizer import PAD, Tokenizer
 from ragformer.train.data import jsonl_files, read_rows
+from ragformer.train.loop import TILE
 
 Ids = np.ndarray[tuple[int], np.dtype[np.uint16]]
 
@@ -116,6 +119,17 @@ def _tokenize(
 def _ids(text: str, tokenizer: Tokenizer, most: int) -> Ids:
     # Cutting the characters first spares the tokenizer the long tail.
     return np.array(tokenizer.encode(model_line(text[: most * 8]))[:most], dtype=np.uint16)
+
+
+def pad(rows: list[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
+    """ids_BT and keep_BT of rows of different lengths, the rest PAD; T is a multiple of TILE."""
+    lengths = np.array([max(1, len(row)) for row in rows])
+    width = -(-int(lengths.max()) // TILE) * TILE
+    ids = np.full((len(rows), width), PAD, dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    keep = np.arange(ids.shape[1])[None] < lengths[:, None]
+    return torch.from_numpy(ids).to(device), torch.from_numpy(keep).to(device)
 
 
 def _pair_rows(path: Path) -> Iterator[tuple[str, str]]:

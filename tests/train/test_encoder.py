@@ -14,7 +14,8 @@ from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import PAD
 from ragformer.train import encoder as recipe
-from ragformer.train.encoder import NEIGHBOURS, cached_backward, pad
+from ragformer.train.encoder import NEIGHBOURS, cached_backward
+from ragformer.train.pairs import pad
 
 CPU = torch.device("cpu")
 
@@ -63,14 +64,12 @@ def test_a_draw_is_runs_of_different_rows():
     assert sorted(recipe._draw(5, 64, random.Random(0))) == list(range(5))
 
 
-@pytest.mark.parametrize("taught", [False, True])
-def test_a_batch_in_chunks_has_the_gradients_of_the_whole(model, taught):
+def test_a_batch_in_chunks_has_the_gradients_of_the_whole(model):
     rows = some_rows(12, 0)
     same = torch.eye(6, dtype=torch.bool)
-    teacher = torch.randn(6, 6, generator=torch.Generator().manual_seed(1)) if taught else None
 
     def loss_of(vectors_ND: torch.Tensor) -> torch.Tensor:
-        return model.loss(vectors_ND, same, teacher)
+        return model.loss(vectors_ND, same)
 
     embed = embed_with(model)
     whole = loss_of(embed(rows))
@@ -96,14 +95,6 @@ def test_a_passage_that_is_nearly_the_right_one_is_no_negative(model):
     assert float(alone.detach()) == pytest.approx(
         float(model.loss(torch.cat([queries, twins]), told).detach())
     )
-
-
-def test_a_teacher_that_knows_better_changes_what_is_best(model):
-    vectors = F.normalize(torch.randn(8, 32, generator=torch.Generator().manual_seed(4)), dim=-1)
-    same, crossed = torch.eye(4, dtype=torch.bool), torch.eye(4).roll(1, dims=0)
-    scale = model.log_scale.detach().exp() / recipe.TEACHER_SCALE
-    agreeing = (vectors[:4] @ vectors[4:].T) * scale
-    assert model.loss(vectors, same, agreeing) < model.loss(vectors, same, crossed)
 
 
 def test_the_first_dimensions_are_trained_too(model, monkeypatch):

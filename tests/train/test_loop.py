@@ -17,6 +17,7 @@ from ragformer.train.loop import (
     Budget,
     Log,
     MuonAdamW,
+    fit,
     learning_rate,
     load_state,
     prefetched,
@@ -45,6 +46,16 @@ def test_a_budget_ends_by_steps_or_by_time():
     assert not Budget(60, 10, step=9).done
     assert Budget(0, 10).done
     assert Budget(60, 0).done
+
+
+def test_a_fit_says_twenty_times_how_it_goes_and_learns():
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    said = list(fit(model, lambda: (model(torch.eye(3)) - 5).square().mean(), 200, 0.1, "line"))
+    assert [loss.step for loss in said] == list(range(10, 201, 10))
+    assert said[-1].value < 0.01 * said[0].value
+    assert str(said[0]).startswith("line step 10 of 200  loss ")
+    assert len(list(fit(model, lambda: model(torch.eye(3)).square().mean(), 3, 0.1))) == 3
 
 
 def trained(steps: int) -> tuple[nn.Module, MuonAdamW]:

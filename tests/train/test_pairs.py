@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ragformer.errors import InputError
 from ragformer.text.tokenizer import PAD
 from ragformer.train.data import jsonl_files
-from ragformer.train.encoder import contrastive_loss, pad
-from ragformer.train.pairs import load_pairs, mine_definition, mine_heading, mine_sentence
+from ragformer.train.encoder import contrastive_loss
+from ragformer.train.pairs import load_pairs, mine_definition, mine_heading, mine_sentence, pad
 
 WORDS = ["some", "words", "of", "a", "sentence", "about", "notice"]
 SENTENCES = st.lists(

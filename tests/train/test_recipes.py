@@ -35,7 +35,8 @@ def encoder_config(data, out, tmp_path):
         values = {"bag_steps": 20, "bag_batch": 16} | values
         common = {"d_model": 64, "n_layers": 1}
         common |= {"minutes": 60, "masked_minutes": 60, "bag_minutes": 60}
-        return encoder.Config(data, out, tmp_path / "work", **common, **values)
+        values = {"out": out, "work": tmp_path / "work"} | common | values
+        return encoder.Config(data, **values)
 
     return make
 
@@ -114,6 +115,20 @@ def test_a_bag_learns_and_the_blocks_leave_its_table_alone(encoder_config):
         final["transformer.blocks.0.mlp.down.weight"],
         learned["transformer.blocks.0.mlp.down.weight"],
     )
+
+
+def test_an_encoder_learns_the_vectors_of_another(encoder_config, tmp_path, tokenizer):
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    shutil.copy(tokenizer.path, teacher)
+    other = encoder_config(out=teacher, work=tmp_path / "other", masked_steps=0, steps=10)
+    list(encoder.main(other))
+    taught = {"teacher": teacher, "teacher_minutes": 60, "taught_minutes": 60, "taught_tokens": 512}
+    changes = {"seed": 1, "bag_steps": 0, "masked_steps": 0, "steps": 60, "minutes": 0}
+    config = encoder_config(**changes, **taught, taught_bag_minutes=0, taught_rate=3e-3)
+    list(encoder.main(config))
+    losses = [loss for _, loss in logged(config.work / "encoder.csv", "taught")]
+    assert losses[-1] < 0.6 * losses[0]
 
 
 def test_a_decoder_learns_in_both_stages_and_loads(decoder_config):
