@@ -13,7 +13,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check screens soak fuzz robust verbatim bench clean
+.PHONY: help demo test check screens soak fuzz robust verbatim ray bench clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -54,6 +54,11 @@ verbatim: $(INSTALLED)
 	rm -rf build/verbatim
 	$(BIN)/python tests/samples/typeset_reading.py $(READING) build/verbatim --articles 20 --questions 500
 	RAGFORMER_THRESHOLD=0 $(BIN)/ragformer eval pdfqa build/verbatim
+
+# The cluster of two nodes made here; its workers, a node and the driver killed while they index.
+ray: $(INSTALLED)
+	$(BIN)/pip install -e '.[ray]'
+	RAY_TESTS=all $(BIN)/python -m pytest --timeout=0 -m ray tests/cluster
 
 bench: $(INSTALLED)
 	$(BIN)/ragformer bench index $(PDFS)

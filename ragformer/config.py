@@ -27,6 +27,7 @@ PROJECT_FILE = "ragformer.toml"
 DEFAULT_COLLECTION = "default"
 BACKENDS = ("local", "openai")
 DECODINGS = ("span", "free")
+WRITER_DTYPES = ("auto", "float32", "bfloat16", "float16", "int8", "int4")
 UI_PASSWORD = "RAGFORMER_UI_PASSWORD"
 SERVE_TOKEN = "RAGFORMER_SERVE_TOKEN"
 # Not settings, but ours: full tracebacks from the command line, and what opens page and service.
@@ -48,8 +49,11 @@ class Settings:
     of an encoder, in place of the one in `models`. writer: the folder of an imported decoder that
     writes answers in our decoder's place. backend: "local" for either of them, "openai" for a
     server. decoding: how our decoder words a short answer, "span" for
-    a run of a passage's characters or "free". openai_model, openai_context, openai_timeout: as in
-    RemoteModel.
+    a run of a passage's characters or "free". writer_dtype: what an imported decoder's weights are
+    in when it writes; "auto" for the quickest that loses nothing. openai_model, openai_context,
+    openai_timeout: as in RemoteModel. ray_address: the Ray cluster whose nodes are asked for a
+    collection in shards, as "10.0.0.1:6379", or "local" for one of this machine alone; "" asks
+    them in this process.
     """
 
     home: Path
@@ -63,9 +67,11 @@ class Settings:
     writer: Path | None
     backend: str
     decoding: str
+    writer_dtype: str
     openai_model: str
     openai_context: int
     openai_timeout: int
+    ray_address: str
     origins: dict[str, str]
 
     @property
@@ -189,9 +195,11 @@ def _defaults() -> dict[str, Any]:
         "writer": None,
         "backend": "local",
         "decoding": "span",
+        "writer_dtype": "auto",
         "openai_model": "",
         "openai_context": 8192,
         "openai_timeout": 120,
+        "ray_address": "",
     }
 
 
@@ -294,7 +302,9 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "writer": _path,
     "backend": _one_of(BACKENDS),
     "decoding": _one_of(DECODINGS),
+    "writer_dtype": _one_of(WRITER_DTYPES),
     "openai_model": _text,
     "openai_context": _whole(1024, 10_000_000),
     "openai_timeout": _whole(1, 3600),
+    "ray_address": _text,
 }

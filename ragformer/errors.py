@@ -12,6 +12,7 @@
     |  `- EncoderMismatchError           its vectors come from another encoder
     |- NotFoundError   (LookupError)     no such document, page, model or collection
     |- ServerError     (ConnectionError) the server of a remote model, or what it sent
+    |- ClusterError    (ConnectionError) a Ray cluster, one of its nodes, or what runs there
     `- WeightsError    (ValueError)      weights that do not fit their configuration
 
 Each message is one plain sentence: what happened, the values involved, and what to do.
@@ -64,6 +65,10 @@ class NotFoundError(RagformerError, LookupError):
 
 class ServerError(RagformerError, ConnectionError):
     """The server of a remote model cannot be reached, refuses, or sends what cannot be read."""
+
+
+class ClusterError(RagformerError, ConnectionError):
+    """A Ray cluster cannot be reached, or one of its nodes cannot do its part."""
 
 
 class WeightsError(RagformerError, ValueError):

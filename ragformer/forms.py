@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ragformer.answer.summarize import Summary
     from ragformer.eval.calibrate import Point
+    from ragformer.lessons.lesson import Result
     from ragformer.store.listing import CollectionInfo
     from ragformer.store.store import Store
     from ragformer.train.adapt import Adapted
@@ -216,4 +217,20 @@ def calibrated_form(calibrated: Calibrated) -> Form:
         },
         "chosen": point(calibrated.chosen),
         "seconds": round(calibrated.seconds, 3),
+    }
+
+
+def lesson_form(result: Result) -> Form:
+    outcome = result.outcome
+    return {
+        "lesson": result.lesson,
+        "figure": outcome.figure,
+        "value": outcome.value,
+        "target": outcome.target,
+        "at_most": outcome.at_most,
+        "reached": outcome.reached,
+        "seconds": round(result.seconds, 1),
+        "cpu_seconds": round(result.cpu_seconds, 1),
+        "peak_bytes": result.peak_bytes,
+        "files": [str(path.absolute()) for path in outcome.files],
     }

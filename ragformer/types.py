@@ -21,6 +21,8 @@ FileStatus = Literal["added", "unchanged", "replaced", "failed", "removed"]
 AbstainReason = Literal["empty_collection", "no_passage", "low_confidence", "unread_pages"]
 Box = tuple[float, float, float, float]
 OPENAI_URL = "https://api.openai.com/v1"
+WAITING = ""
+"""A piece of a streamed text that says only: still at work, and others may have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +279,17 @@ class Report:
     pages_read: int
     chunks_embedded: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OnRay:
+    """Where to index into shards: the Ray cluster at `address` (HOST:PORT, or "local" for one that
+    is started on this machine; "" for the one that is set), and how many of a new collection; None
+    means one for each core of the cluster."""
+
+    address: str = ""
+    shards: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.shards is not None and not 1 <= self.shards <= 10_000:
+            raise ConfigError(f"a collection has from 1 to 10,000 shards, not {self.shards}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from ragformer.answer.cited_prose import CitedProse
 from ragformer.nn.families import read_family, their_tensor
+from ragformer.nn.generate import generate_beside
 from ragformer.nn.heads import Decoder
+from ragformer.types import Sampling
 
 SYMBOLS = ["<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
@@ -64,3 +68,33 @@ def write_checkpoint(folder: Path, texts: list[str], context: int = 512) -> Path
         their_tensor(name, family, read)
     save_file(tensors, folder / "model.safetensors")
     return folder
+
+
+class Quoting:
+    """The grammar `state`, in which every fifth token of prose opens a quotation."""
+
+    def __init__(self, state: CitedProse, n: int = 0) -> None:
+        self.state, self.n = state, n
+        self.done = state.done
+
+    def allowed(self) -> set[int] | torch.Tensor:
+        prose = self.state.quote is None and not self.state.dictated
+        if prose and self.n % 5 == 4:
+            return set(self.state.vocabulary.openings)
+        return self.state.allowed()
+
+    def advance(self, token: int) -> Quoting:
+        return Quoting(self.state.advance(token), self.n + (self.state.quote is None))
+
+
+def draw_words(patch: pytest.MonkeyPatch, n: int) -> None:
+    """Imported decoders write up to n tokens, drawn from a seed that is the prompt's own, and quote
+    often: the likeliest of noise is one word again and again. In float32, where who else is in a
+    step hardly matters."""
+
+    def drawn(batch: Any, cache: Any, first: int, _: Sampling, *, mask: Any, lookup: Any) -> Any:
+        sampling = Sampling(n, temperature=8.0, seed=sum(lookup.tokens))
+        return generate_beside(batch, cache, first, sampling, mask=Quoting(mask), lookup=lookup)
+
+    patch.setattr("ragformer.answer.writer.generate_beside", drawn)
+    patch.setenv("RAGFORMER_WRITER_DTYPE", "float32")

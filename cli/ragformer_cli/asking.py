@@ -132,6 +132,8 @@ def search(
             return
         question = _question(" ".join(words) if words else None, "WORDS")
         passages = library.search(question, k, within or None)
+        for line in _missing(library):
+            warn(line)
         if as_json:
             say_json(forms.hit_forms(library.store, passages))
             return
@@ -328,7 +330,16 @@ def _hits_line(
 ) -> forms.Form:
     passages = library.search(line.question, k, line.within or within)
     hits = forms.hit_forms(library.store, passages)
-    return {"id": line.id, "question": line.question, "hits": hits}
+    form = {"id": line.id, "question": line.question, "hits": hits}
+    lost = _missing(library)
+    return {**form, "missing": list(lost)} if lost else form
+
+
+def _missing(library: Library) -> tuple[str, ...]:
+    """The shards that could not be asked."""
+    from ragformer.cluster.opening import missing
+
+    return missing(library.store)
 
 
 COMMANDS: tuple[click.Command, ...] = (ask, search, chat)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +26,7 @@ from ragformer_cli.terminal import (
 
 if TYPE_CHECKING:
     from ragformer.library import Library
-    from ragformer.types import Document, FileOutcome, Page, Progress, Report
+    from ragformer.types import Document, FileOutcome, OnRay, Page, Report
 
 
 LISTED_PAGES = 12  # numbers of unread pages spelled out in a human report
@@ -43,6 +44,9 @@ LISTED_FILES = 5  # names of files in another language than English
 @click.option("--progress", is_flag=True, help="Print its steps as JSON lines on stderr.")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Reading processes.")
 @click.option("--password", metavar="TEXT", help="Opens encrypted files; - asks, or reads stdin.")
+@click.option("--engine", type=click.Choice(["ray"]), help="Run on a Ray cluster, into shards.")
+@click.option("--address", metavar="HOST:PORT", help="The cluster.  [default: one made here]")
+@click.option("--shards", type=click.IntRange(1, 10_000), metavar="N", help="Of a new collection.")
 @collection_option
 @json_option
 def index(
@@ -56,6 +60,9 @@ def index(
     progress: bool,
     workers: int | None,
     password: str | None,
+    engine: str | None,
+    address: str | None,
+    shards: int | None,
     collection: str | None,
     as_json: bool,
 ) -> None:
@@ -63,7 +70,8 @@ def index(
 
     What was indexed before costs nothing; a changed file replaces what it held, a moved one keeps
     it. One bad file is reported and stops nothing. Stop it at any time: what is done stays. Hidden
-    files are passed over, and what a .ragformerignore (as .gitignore) names.
+    files are passed over, and what a .ragformerignore (as .gitignore) names. With --engine ray a
+    PATH that ends in .txt lists the files or folders, one a line.
 
     \b
     Examples:
@@ -72,6 +80,7 @@ def index(
       ragformer index ~/papers --watch
       ragformer index scans --ocr --ocr-language deu+eng
       ragformer index secret.pdf --password -
+      ragformer index --engine ray --address 10.0.0.1:6379 --shards 64 archive.txt -c archive
     """
     from ragformer.library import open_library
 
@@ -79,28 +88,51 @@ def index(
         raise click.UsageError("Missing argument 'PATH...'.")
     if follows and (reembed or rechunk):
         raise click.UsageError("--watch goes with neither --reembed nor --rechunk; run those first")
+    on_ray = _where(engine, address, shards, follows)
     passwords = [] if password is None else [read_password(password)]
     langs = ocr_language if ocr else None
     with open_library(collection) as library:
         if follows:
-            from ragformer.watch import watch
-
-            steps = watch(
-                library, paths, prune=prune, workers=workers or 0, passwords=passwords, ocr=langs
-            )
-            _follow_folders(steps, as_json, progress)
+            how = {"prune": prune, "workers": workers or 0, "passwords": passwords, "ocr": langs}
+            _follow_folders(library, paths, how, as_json, progress)
             return
         steps = library.index(
-            paths,
+            _listed(paths) if on_ray else paths,
             prune=prune,
             reembed=reembed,
             rechunk=rechunk,
             workers=workers,
             passwords=passwords,
             ocr=langs,
+            on_ray=on_ray,
         )
         report = follow(steps, progress)
     _tell(report, as_json)
+
+
+def _where(
+    engine: str | None, address: str | None, shards: int | None, follows: bool
+) -> OnRay | None:
+    """Which cluster the options name, None without --engine."""
+    from ragformer.types import OnRay
+
+    if engine is None and (address or shards):
+        raise click.UsageError("--address and --shards go with --engine ray")
+    if engine is not None and follows:
+        raise click.UsageError("--watch goes with one store only, not with --engine ray")
+    return None if engine is None else OnRay(address or "", shards)
+
+
+def _listed(paths: Sequence[Path]) -> list[Path]:
+    """The paths, and in place of a .txt those in it, one a line, seen from its folder."""
+    found: list[Path] = []
+    for path in paths:
+        if path.suffix == ".txt":
+            lines = path.read_bytes().splitlines()
+            found += [path.parent / os.fsdecode(line) for line in lines if line.strip()]
+        else:
+            found.append(path)
+    return found
 
 
 def _tell(report: Report, as_json: bool) -> None:
@@ -113,11 +145,13 @@ def _tell(report: Report, as_json: bool) -> None:
 
 
 def _follow_folders(
-    steps: Iterator[Progress | Report | FileOutcome], as_json: bool, progress: bool
+    library: Library, paths: Sequence[Path], how: dict[str, Any], as_json: bool, progress: bool
 ) -> None:
     """The first run as without --watch, then a line for each change, until Ctrl-C."""
     from ragformer.types import FileOutcome
+    from ragformer.watch import watch
 
+    steps = watch(library, paths, **how)
     _tell(follow(steps, progress), as_json)
     warn("watching for changes; Ctrl-C stops")
     for outcome in steps:
@@ -214,7 +248,8 @@ def file_line(row: forms.Form) -> str:
         return f"failed: {row['reason']}"
     unread = len(row["unread_pages"])
     parts = [f"{row['pages']} page{'s' * (row['pages'] != 1)}"]
-    parts += [f"{unread} without text"] * bool(unread)
+    said = "none with text" if unread == row["pages"] else f"{unread} without text"
+    parts += [said] * bool(unread)
     parts += [f"{row['page_counts']['ocr']} read by OCR"] * bool(row["page_counts"]["ocr"])
     parts += [f"in {row['language']}, search by meaning is weak"] * (
         row["language"] not in ("", "en")

@@ -22,6 +22,7 @@ from ragformer.errors import RagformerError
 from ragformer_cli import (
     asking,
     documents,
+    lessons,
     measure,
     models,
     serve,
@@ -55,7 +56,19 @@ def main() -> None:
     """
 
 
-for _module in (documents, asking, summary, ui, serve, system, models, train, measure, speed):
+for _module in (
+    documents,
+    asking,
+    summary,
+    ui,
+    serve,
+    system,
+    models,
+    train,
+    measure,
+    speed,
+    lessons,
+):
     for _command in _module.COMMANDS:
         main.add_command(_command)
 

@@ -8,7 +8,7 @@ import click
 
 from ragformer.config import load_settings, serve_token
 from ragformer.errors import NotFoundError
-from ragformer_cli.terminal import say
+from ragformer_cli.terminal import read_password, say
 
 HOST, PORT = "127.0.0.1", 8000
 
@@ -16,7 +16,14 @@ HOST, PORT = "127.0.0.1", 8000
 @click.command()
 @click.option("--host", default=HOST, show_default=True, metavar="ADDRESS")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, metavar="N")
-def serve(host: str, port: int) -> None:
+@click.option(
+    "--password",
+    "passwords",
+    multiple=True,
+    metavar="TEXT",
+    help="Opens encrypted files to draw their pages; - asks, or reads stdin.",
+)
+def serve(host: str, port: int, passwords: tuple[str, ...]) -> None:
     """Serve the collections to programs that speak the OpenAI protocol.
 
     A model is a collection, or collection:model. Ctrl-C stops it. On any address but this machine's
@@ -36,7 +43,7 @@ def serve(host: str, port: int) -> None:
     from ragformer.serve.app import listen, make_app, make_server
 
     load_settings()  # what is wrong with them is said now, not to the first client
-    app = make_app(host, serve_token())
+    app = make_app(host, serve_token(), passwords=tuple(map(read_password, passwords)))
     with listen(host, port) as socket:
         shown = f"[{host}]" if ":" in host else host
         say(f"serving at http://{shown}:{socket.getsockname()[1]}/v1; Ctrl-C stops it")

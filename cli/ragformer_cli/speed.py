@@ -156,15 +156,118 @@ def bench_ask(path: Path, limit: int, repeats: int, seed: int, as_json: bool) ->
 
 
 @bench.command("decode")
-@click.argument("path", type=path_type, metavar="FILE")
+@click.argument("path", type=path_type, metavar="[FILE]", required=False)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N")
+@click.option(
+    "--dtype",
+    "forms",
+    type=click.Choice(["float32", "bfloat16", "float16", "int8", "int4"]),
+    multiple=True,
+    help="What the weights are in. Repeatable.  [default: all that the device has]",
+)
+@click.option("--shape", type=click.Choice(["qwen2-0.5b"]), help="Random weights of this shape.")
+@click.option("--peer", type=click.Choice(["transformers"]), help="Run the same weights there too.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--prompt", type=click.IntRange(2), metavar="N", help="Tokens read.")
+@click.option("--new", type=click.IntRange(2), default=32, show_default=True, help="Written.")
+@click.option(
+    "--batch", "batches", type=click.IntRange(1), multiple=True, default=[1, 8, 64], metavar="N"
+)
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--answers", type=click.IntRange(0), default=20, show_default=True, metavar="N")
 @seed_option
 @json_option
-def bench_decode(path: Path, limit: int, seed: int, as_json: bool) -> None:
-    """Tokens a second when reading a prompt, writing, and answering."""
-    from ragformer.bench.decode import run
+def bench_decode(
+    path: Path | None,
+    limit: int,
+    forms: tuple[str, ...],
+    shape: str | None,
+    peer: str | None,
+    device: str,
+    prompt: int | None,
+    new: int,
+    batches: tuple[int, ...],
+    repeats: int,
+    answers: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Tokens a second when reading a prompt and writing, for each dtype of the weights.
 
-    _say_figures(run(path, limit, seed), as_json)
+    With shares of the device's own peaks, measured in the same run. A reading FILE adds what each
+    dtype loses on its texts, what guessing from the prompt gains on --answers N of its answers,
+    and --limit N whole questions.
+    """
+    import torch
+
+    from ragformer.bench import decode, runtime
+    from ragformer.bench.machine import machine
+    from ragformer.bench.peer import transformers_sides
+
+    where = torch.device(device)
+    chosen = forms or runtime.FORMS_ON[device]
+    work = runtime.Work(prompt, new, batches, repeats)
+    sides = transformers_sides if peer else None
+    figures: dict[str, Any] = {"suite": "decode", "machine": machine()}
+    if path is not None:
+        figures = decode.run(path, limit, seed)
+    figures["runtime"] = runtime.run(shape, chosen, sides, work, where)
+    if path is not None:
+        lost = decode.losses(path, chosen, shape, answers, seed=seed, device=where)
+        for form, values in lost.items():
+            figures["runtime"]["sides"][form] |= values
+    if as_json:
+        say_json(figures)
+        return
+    table = figures["runtime"].pop("sides")
+    _say_figures(figures, False)
+    _say_table(table)
+
+
+def _say_table(sides: dict[str, dict[str, Any]]) -> None:
+    """A line for each figure that any side has, a column for each side; medians."""
+    columns = {side: dict(_flat(_medians(values))) for side, values in sides.items()}
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    width = max(map(len, names))
+    say(" ".join([" " * width, *(f"{side:>21}" for side in columns)]))
+    for name in names:
+        cells = (column.get(name, "") for column in columns.values())
+        told = (f"{cell:>21.4g}" if isinstance(cell, float) else f"{cell:>21}" for cell in cells)
+        say(" ".join([f"{name:<{width}}", *told]))
+
+
+def _medians(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested figures, a median in place of itself and its spread."""
+    if "median" in values:
+        return {"": values["median"]}
+    return {
+        name: _medians(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }
+
+
+@bench.command("cost")
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=NUMBER", help="In place of one assumed."
+)
+@json_option
+def bench_cost(pairs: tuple[str, ...], as_json: bool) -> None:
+    """Hours and money for 1, 10 and 100 million pages on a cluster, and all that is assumed.
+
+    \b
+    Example:
+      ragformer bench cost --set pages_per_core_s=20 --set core_hour=0.03
+    """
+    from ragformer.bench.cost import run
+
+    given = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        try:
+            given[name] = float(number)
+        except ValueError:
+            raise click.UsageError(f"--set takes NAME=NUMBER, not {pair}") from None
+    _say_figures(run(given), as_json)
 
 
 def _say_figures(figures: dict[str, Any], as_json: bool) -> None:
@@ -179,7 +282,7 @@ def _flat(values: dict[str, Any], front: str = "") -> list[tuple[str, Any]]:
     """Nested figures as ("outer inner", value) pairs."""
     pairs: list[tuple[str, Any]] = []
     for name, value in values.items():
-        label = f"{front}{name}"
+        label = f"{front}{name}".rstrip()
         pairs += _flat(value, f"{label} ") if isinstance(value, dict) else [(label, value)]
     return pairs
 

@@ -5,10 +5,8 @@ Both are worked out anew from question and passages, when somebody asks for them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 from ragformer.answer.reader import OpenPrompt, Reader
 from ragformer.answer.reading import SEGMENT_ANSWER
 from ragformer.nn.constrain import Range
-from ragformer.nn.transformer import apply_rope
+from ragformer.nn.watch import watched
 from ragformer.text.tokenizer import ANSWER, CONTROL_SYMBOLS, MASK, PASSAGE, QUESTION
 
 _BEFORE = {QUESTION: "", PASSAGE: "\n\n", ANSWER: "\n\n"}
@@ -67,8 +65,8 @@ def looked_at(
     counts alike.
     """
     model = reader.model.transformer
-    with _watched(model.blocks) as last_BHTS:
-        prompt = reader.open(question, passages)
+    with watched(model.blocks) as last_BHTS:
+        prompt = reader.open(question, passages, anew=True)
         weights = [[layer[0]] for layer in last_BHTS]
         copied = _tokens_of(prompt, quote)
         if copied:
@@ -109,41 +107,3 @@ def _columns(prompt: OpenPrompt, n_passages: int, n_copied: int) -> Tensor:
     column_of = [n_passages, *read, n_passages + 1]  # by block: question, passages, answer
     parts = [column_of[block] for block in prompt.reading.blocks] + [n_passages + 1] * n_copied
     return nn.functional.one_hot(torch.tensor(parts), n_passages + 2).float()
-
-
-@contextmanager
-def _watched(blocks: nn.ModuleList) -> Iterator[list[Tensor]]:
-    """For each block the attention [B, H, T, S] of its latest call, float32."""
-    last: list[Tensor] = [torch.empty(0)] * len(blocks)
-
-    def watch(i: int) -> Any:
-        def note(attention: nn.Module, given: tuple[Any, ...], _: Tensor) -> None:
-            last[i] = _weights(attention, *given)
-
-        return note
-
-    hooks = [block.attn.register_forward_hook(watch(i)) for i, block in enumerate(blocks)]  # type: ignore[union-attr]
-    try:
-        yield last
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _weights(
-    attention: Any, x_BTD: Tensor, _: Tensor, rope: Any, bias: Tensor | None, cache: Any
-) -> Tensor:
-    """What `Attention` multiplied its values with; its keys are in the cache."""
-    B, T, _D = x_BTD.shape
-    q_BHTE = attention.q(x_BTD).view(B, T, attention.n_heads, attention.d_head).transpose(1, 2)
-    if attention.q_norm is not None:
-        q_BHTE = attention.q_norm(q_BHTE)
-    if rope is not None:
-        q_BHTE = apply_rope(q_BHTE, *(table.to(q_BHTE.dtype) for table in rope))
-    k_BGSE = cache.keys_BGSE[:, :, : cache.length]
-    k_BHSE = k_BGSE.repeat_interleave(attention.n_heads // attention.n_kv_heads, dim=1)
-    with torch.autocast(q_BHTE.device.type, enabled=False):
-        scores_BHTS = q_BHTE.float() @ k_BHSE.float().transpose(-1, -2) * attention.d_head**-0.5
-        scores_BHTS = scores_BHTS if bias is None else scores_BHTS + bias
-    weights_BHTS: Tensor = scores_BHTS.softmax(-1)
-    return weights_BHTS

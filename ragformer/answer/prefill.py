@@ -2,6 +2,11 @@
 
 Passages do not see each other, so this is the training layout's answer (`block_mask`) at a cost
 that grows with the number of passages, not with its square.
+
+What can be had again, to the bit, is a whole prompt (`Reader.kept`) and nothing less: the first
+token of every passage sees the question, each token is told what its word and sentence are to the
+question and to the prompt's best sentence, and the mark stands before the text. To cut the texts
+into tokens, all that does not change, takes 1.4 % of reading eight passages.
 """
 
 from __future__ import annotations

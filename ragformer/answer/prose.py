@@ -23,7 +23,7 @@ from ragformer.answer.summarize import Summary
 from ragformer.errors import ConfigError
 from ragformer.store.store import Store
 from ragformer.text.tokenizer import MAX_MARKS
-from ragformer.types import Answer, Citation, Document, Passage, Span
+from ragformer.types import WAITING, Answer, Citation, Document, Passage, Span
 
 NOT_HERE = "The passages do not hold the answer."
 ROOM_FOR_ANSWER = 1024
@@ -58,11 +58,12 @@ def answer_in_prose(
 ) -> Iterator[str | Answer]:
     """Yield the answer's text as far as it is proven and, last, exactly one Answer.
 
-    Nothing is yielded before the first quotation has been found on its page. An answer of which no
-    quotation holds is withheld like one of which our decoder is not sure: it is a refusal with the
-    reason low_confidence, and `dropped` says what was thrown away. No question is sent where there
-    is no passage. last: the turn before, for a question that leans on it. Raises as the speaker
-    does, ConfigError if not one passage fits, and StoreError if a passage left meanwhile.
+    Nothing but WAITING is yielded before the first quotation has been found on its page. An answer
+    of which no quotation holds is withheld like one of which our decoder is not sure: it is a
+    refusal with the reason low_confidence, and `dropped` says what was thrown away. No question is
+    sent where there is no passage. last: the turn before, for a question that leans on it. Raises
+    as the speaker does, ConfigError if not one passage fits, and StoreError if a passage left
+    meanwhile.
     """
     started = time.perf_counter()
     passages = tuple(passages[:MAX_MARKS])
@@ -220,6 +221,9 @@ def _proven(pieces: Iterator[str | Reply], checked: Checked) -> Iterator[str | R
     """What of the text may be shown, from the first citation on, and the Reply."""
     waiting, said, shown = "", "", False
     for piece in _without_thoughts(pieces):
+        if piece == WAITING:
+            yield WAITING
+            continue
         text = "" if isinstance(piece, Reply) else piece
         said += text[: len(NOT_HERE)] if len(said) < len(NOT_HERE) else ""
         if not said.lower().startswith(NOT_HERE.lower()):
@@ -238,6 +242,9 @@ def _without_thoughts(pieces: Iterator[str | Reply]) -> Iterator[str | Reply]:
     opened, closed = _THOUGHTS
     begin, through = "", False
     for piece in pieces:
+        if piece == WAITING:
+            yield WAITING
+            continue
         if through or isinstance(piece, Reply):
             if begin and not begin.startswith(opened):
                 yield begin

@@ -40,6 +40,7 @@ from ragformer.nn.constrain import CitedQuote, PassageWalk, Range, Vocabulary
 from ragformer.nn.device import pick_device
 from ragformer.nn.generate import Mask, generate
 from ragformer.nn.heads import Decoder
+from ragformer.nn.kept import Kept
 from ragformer.retrieve.embed import bf16_is_faster
 from ragformer.text.overlap import Rarity, question_stems
 from ragformer.text.tokenizer import MAX_MARKS, NO_ANSWER, QUOTE, Tokenizer, mark_id
@@ -117,7 +118,7 @@ class Reader:
     ) -> None:
         """bf16: whether prompts are read in bfloat16, as the decoder was trained; None for yes
         where it is faster. free: whether short answers are written by `write_freely`, where `find`
-        copies them."""
+        copies them. `kept`: prompts to be had again; set it where questions come again."""
         self.confidence = confidence
         self.free = free
         self.model = model.eval()
@@ -126,6 +127,7 @@ class Reader:
         self.rarity = Rarity(tokenizer)
         self.device = next(model.parameters()).device
         self._bf16 = bf16
+        self.kept: Kept[tuple[KVCache, Tensor]] | None = None
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -165,22 +167,31 @@ class Reader:
         question: str,
         passages: Sequence[tuple[str, str]],
         joins: Sequence[Sequence[int]] | None = None,
+        anew: bool = False,
     ) -> OpenPrompt:
         """Prefill: read the question and as many whole passages as fit into a cache.
 
         joins: for each passage the places of the characters that stand between two of its parts
-        (two pages, say): no answer has one inside.
+        (two pages, say): no answer has one inside. anew: also where the prompt is `kept`.
         """
         sources = self.sources(question, passages)
         reading = make_reading(question, sources, self.tokenizer)
+        kept = self.kept if not anew else None
+        known = kept.get(reading.key) if kept else None
+        cache, prompt_1SD = known or self._prefilled(reading)
+        if kept and not known:
+            kept.put(reading.key, (cache, prompt_1SD), cache.n_bytes + prompt_1SD.nbytes)
+        texts = tuple(text for _, text in passages)
+        at = tuple(map(tuple, joins)) if joins is not None else ((),) * len(texts)
+        return OpenPrompt(texts, at, reading, tuple(sources), cache, prompt_1SD)
+
+    def _prefilled(self, reading: Reading) -> tuple[KVCache, Tensor]:
+        """The prompt's cache and hidden states, float32 [1, S, D]."""
         cache = KVCache(self.model.config, 1, len(reading.ids), device=self.device)
         if self._bf16 is None:
             self._bf16 = self.device.type == "cuda" or bf16_is_faster()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            prompt_1SD = prefill(self.model, reading, cache).float()
-        texts = tuple(text for _, text in passages)
-        at = tuple(map(tuple, joins)) if joins is not None else ((),) * len(texts)
-        return OpenPrompt(texts, at, reading, tuple(sources), cache, prompt_1SD)
+            return cache, prefill(self.model, reading, cache).float()
 
     @torch.inference_mode()
     def relevance(self, question: str, passages: Sequence[tuple[str, str]]) -> list[float]:

@@ -12,8 +12,11 @@ passage read before need not be read again (Ratner et al. 2023, arXiv:2212.10947
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -66,6 +69,12 @@ class Reading:
     def answer_position(self) -> int:
         """The position of <answer>, the last token of the prompt."""
         return self.positions[-1]
+
+    @property
+    def key(self) -> bytes:
+        """All that the decoder reads, in 32 bytes."""
+        lists = (self.ids, self.positions, self.segments, self.blocks)
+        return hashlib.sha256(array("q", chain(*lists)).tobytes()).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """An imported decoder at work: messages in, its text as it is written, quotations by the grammar.
 
 messages -> its chat template -> token ids -> prefill -> decode steps under `CitedProse`
+
+A prompt is read in blocks, and whole blocks that it begins with like one before (the rules, the
+same passages) are not read again. Replies written at the same time go on in steps of one batch.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,24 +17,30 @@ import torch
 from ragformer.answer.checkpoints import chat_of
 from ragformer.answer.cited_prose import ChatVocabulary, CitedProse
 from ragformer.answer.remote import Reply
-from ragformer.config import model_folder
+from ragformer.config import load_settings, model_folder
 from ragformer.errors import InputError, WeightsError
 from ragformer.nn.cache import KVCache
-from ragformer.nn.checkpoint import load_weights, weights_id
+from ragformer.nn.checkpoint import load_weights, weight_files, weights_id
 from ragformer.nn.config import model_config
 from ragformer.nn.device import pick_device
-from ragformer.nn.generate import generate
+from ragformer.nn.generate import Batch, generate_beside
 from ragformer.nn.heads import Decoder
+from ragformer.nn.kept import Prefixes
 from ragformer.nn.lookup import Lookup
+from ragformer.nn.quantize import pack, quickest_form
 from ragformer.retrieve.embed import bf16_is_faster
 from ragformer.text.chat_template import ChatTemplate
 from ragformer.text.checkpoint_tokenizer import ChatTokenizer
-from ragformer.types import Passage, Sampling
+from ragformer.types import WAITING, Passage, Sampling
 
 LONGEST_REPLY = 512
 """Tokens: five sentences and their quotations."""
-PREFILL = 1024
-"""Tokens read at once: more make the scores of attention large and nothing quicker."""
+PREFILL = 256
+"""Tokens read at once: on a CPU more are no quicker (measured to 1,024), and others wait longer."""
+MOST_PACKED_BYTES = 4 * 2**30
+"""Weights that are packed unasked; of more, a second copy is memory that nobody offered."""
+KEPT_BYTES = 256 * 2**20
+"""Of keys and values of prompts read before: with 0.5 billion weights of Qwen2 21,000 tokens."""
 
 
 class Writer:
@@ -52,6 +61,8 @@ class Writer:
         self.vocabulary = ChatVocabulary(tokenizer, frozenset(i for i in ids if i is not None))
         self.context = model.config.max_seq_len
         self.id = identity
+        self.batch = Batch(self.model)
+        self.prefixes = Prefixes(PREFILL, KEPT_BYTES)
 
     def count(self, text: str) -> int:
         """How many tokens `text` takes."""
@@ -63,7 +74,9 @@ class Writer:
     ) -> Generator[str | Reply, None, None]:
         """Yield the text as it comes and, last, exactly one Reply. mark i is passages[i - 1].
 
-        Raises InputError where the messages alone fill the context.
+        WAITING comes between two steps of the model: several replies of one Writer may be written
+        by turns, each up to that, and take one step for all. Raises InputError where the messages
+        alone fill the context.
         """
         ids = self.tokenizer.encode_parts(self.template.parts(messages))
         room = min(LONGEST_REPLY, self.context - len(ids))
@@ -74,15 +87,17 @@ class Writer:
             )
         weight = self.model.transformer.embed.weight
         cache = KVCache(self.model.config, 1, len(ids) + room, weight.dtype, weight.device)
-        for at in range(0, len(ids) - 1, PREFILL):
-            block_1T = torch.tensor([ids[at : min(at + PREFILL, len(ids) - 1)]])
-            self.model.transformer(block_1T.to(weight.device), cache=cache)
+        yield from self._prefill(ids, cache)
         mask = CitedProse.of(self.vocabulary, passages)
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         stopped, written = False, 0
         sampling = Sampling(max_new_tokens=room)
         lookup = Lookup(ids)
-        for token in generate(self.model, cache, ids[-1], sampling, mask=mask, lookup=lookup):
+        tokens = generate_beside(self.batch, cache, ids[-1], sampling, mask=mask, lookup=lookup)
+        for token in tokens:
+            if token is None:
+                yield WAITING
+                continue
             written += 1
             stopped = token in self.vocabulary.stops
             if text := decode(self.tokenizer.token_bytes.get(token, b"")):
@@ -90,23 +105,39 @@ class Writer:
         used = {"prompt_tokens": float(len(ids)), "completion_tokens": float(written)}
         yield Reply(self.id, used, cut=not stopped)
 
+    def _prefill(self, ids: Sequence[int], cache: KVCache) -> Iterator[str]:
+        """Read all but the last token into the empty cache, WAITING behind each block."""
+        device = self.model.transformer.embed.weight.device
+        for at in range(self.prefixes.restore(ids, cache), len(ids) - 1, PREFILL):
+            block_1T = torch.tensor([ids[at : min(at + PREFILL, len(ids) - 1)]], device=device)
+            self.model.transformer(block_1T, cache=cache)
+            if block_1T.shape[1] == PREFILL:
+                self.prefixes.keep(ids, cache)
+            yield WAITING
+
 
 def load_writer(path: Path | None = None) -> Writer:
     """The imported decoder in the folder `path`, or the one in use; on the GPU where there is one.
 
-    Its weights are mapped from their files and read as they are used.
+    Its weights are mapped from their files and read as they are used; the setting writer_dtype
+    says in which form they are, a second time, for writing.
     """
     folder = model_folder("decoder", path)
     chat = chat_of(folder)
     if chat is None:
         raise WeightsError(f"the decoder in {folder} is our own, which reads and does not converse")
     device = pick_device()
-    half = device.type == "cuda" or bf16_is_faster()
+    form = load_settings().writer_dtype
+    if form == "auto":
+        size = sum(file.stat().st_size for file in weight_files(folder))
+        form = "bfloat16" if device.type == "cuda" else quickest_form(size <= MOST_PACKED_BYTES)
+    half = device.type == "cuda" or form == "bfloat16" or bf16_is_faster()
     with torch.device("meta"):
         model = Decoder(model_config(folder, "decoder")).to(
-            torch.bfloat16 if half else torch.float32
+            torch.bfloat16 if half and form != "float32" else torch.float32
         )
     load_weights(model, folder)
     tokenizer = ChatTokenizer(folder / "tokenizer.json")
     template = ChatTemplate(chat.template, chat.symbols)
-    return Writer(model.to(device), tokenizer, template, chat.stops, weights_id(folder))
+    model = pack(model.to(device), form)
+    return Writer(model, tokenizer, template, chat.stops, weights_id(folder))

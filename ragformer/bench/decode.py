@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ragformer.answer.reader import OpenPrompt, Read, Reader, load_decoder
+from ragformer.bench.loss import Told, lookup_gain, loss_in, texts_of, told_answer
 from ragformer.bench.machine import machine, median_of, synchronize
+from ragformer.bench.runtime import base_weights, in_form
 from ragformer.errors import InputError
 from ragformer.eval.cases import ReadingCase, read_reading, sample
 from ragformer.nn.constrain import Range
+from ragformer.text.tokenizer import Tokenizer
 
 PASSAGES = 8
 PASSAGE_CHARACTERS = 800  # about the 200 tokens of a chunk
@@ -40,6 +45,50 @@ def run(path: Path, limit: int = 20, seed: int = 0, decoder: Path | None = None)
         "n": len(cases),
         **{name: median_of([row[name] for row in times]) for name in times[0]},
     }
+
+
+def losses(
+    path: Path,
+    forms: Sequence[str],
+    shape: str | None = None,
+    answers: int = 20,
+    texts: int = 8,
+    seed: int = 0,
+    device: torch.device | None = None,
+    decoder: Path | None = None,
+) -> dict[str, Any]:
+    """For each form what it loses on `texts` contexts of a reading file against float32, and what
+    guessing from the prompt gains when `answers` answers with quotes are written."""
+    device = device or torch.device("cpu")
+    cases = sample(read_reading(path), max(answers, texts), seed)
+    tokenizer = load_decoder(decoder).tokenizer
+    rows = texts_of(cases[:texts], tokenizer)
+    told = [
+        (_prompt_ids(tokenizer, case, eight_passages(cases, at)), tokenizer.encode(answer))
+        for at, case in enumerate(cases[:answers])
+        if (answer := told_answer(case)) is not None
+    ]
+    config, weights = base_weights(shape, decoder)
+    exact = in_form(config, weights, "float32", device)
+    figures = {}
+    for form in forms:
+        model = in_form(config, weights, form, device)
+        figures[form] = {
+            "loss": loss_in(model, exact, rows),
+            "lookup": lookup_gain(model, _that_fit(told, config.max_seq_len)),
+        }
+    return figures
+
+
+def _that_fit(told: Sequence[Told], most: int) -> list[Told]:
+    """Prompts cut from the front, where they are long, so that the answer has room."""
+    return [(prompt[-(most - len(answer)) :], answer) for prompt, answer in told]
+
+
+def _prompt_ids(tokenizer: Tokenizer, case: ReadingCase, passages: Passages) -> list[int]:
+    """The passages behind their marks, and the question, as a text."""
+    parts = [f"[{mark}] {title}\n{text}" for mark, (title, text) in enumerate(passages, 1)]
+    return tokenizer.encode("\n\n".join([*parts, case.question]) + "\n")
 
 
 def eight_passages(cases: Sequence[ReadingCase], at: int) -> Passages:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ragformer.nn.config import TransformerConfig
+
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+Block = list[tuple[Tensor, Tensor]]
+"""For each layer the keys and values [1, G, T, E] of T tokens."""
 
 
 @dataclass(slots=True)
@@ -55,10 +60,30 @@ class KVCache:
         """Tokens stored so far."""
         return self.layers[0].length
 
+    @property
+    def n_bytes(self) -> int:
+        """What it takes, filled or not."""
+        return sum(layer.keys_BGSE.nbytes + layer.values_BGSE.nbytes for layer in self.layers)
+
     def keep(self, length: int) -> None:
         """Forget all tokens behind the first `length`."""
         for layer in self.layers:
             layer.length = length
+
+    def block(self, start: int) -> Block:
+        """A copy of what it holds from token `start` on."""
+        return [
+            (
+                layer.keys_BGSE[:, :, start : layer.length].clone(),
+                layer.values_BGSE[:, :, start : layer.length].clone(),
+            )
+            for layer in self.layers
+        ]
+
+    def append(self, block: Block) -> None:
+        """Go on with tokens that were read before behind the same ones."""
+        for layer, (keys_BGTE, values_BGTE) in zip(self.layers, block, strict=True):
+            layer.append(keys_BGTE, values_BGTE)
 
     def repeat(self, batch: int, room: int) -> KVCache:
         """The tokens of this one-row cache for `batch` rows, copied, so that each may go its own
@@ -86,6 +111,46 @@ class KVCache:
             layer.append(
                 keys_BTGE[keep_BT].transpose(0, 1)[None], values_BTGE[keep_BT].transpose(0, 1)[None]
             )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRows:
+    """One layer of several one-row caches.
+
+    counts: new tokens of each row; they lie end to end. biases_11TS: who of them looks at whom,
+    None for all at all.
+    """
+
+    caches: Sequence[LayerCache]
+    counts: Sequence[int]
+    biases_11TS: Sequence[Tensor | None]
+
+    def attend(self, attend: Attend, q_1HTE: Tensor, k_1GTE: Tensor, v_1GTE: Tensor) -> Tensor:
+        """Store the new tokens, each behind its own row's, and let them look at that row alone,
+        as they would without the others; [1, H, T, E]."""
+        counts = list(self.counts)
+        split = [torch.split(x, counts, dim=2) for x in (q_1HTE, k_1GTE, v_1GTE)]
+        attended = []
+        for cache, bias, q, k, v in zip(self.caches, self.biases_11TS, *split, strict=True):
+            keys_1GSE, values_1GSE = cache.append(k, v)
+            attended.append(attend(q, keys_1GSE, values_1GSE, bias))
+        return torch.cat(attended, dim=2)
+
+
+class RowCaches:
+    """One-row caches of different lengths as a transformer's one cache; arguments as for
+    `LayerRows`. Positions must be given, as no place is the same in all."""
+
+    length = 0
+
+    def __init__(
+        self,
+        caches: Sequence[KVCache],
+        counts: Sequence[int],
+        biases_11TS: Sequence[Tensor | None],
+    ) -> None:
+        layers = zip(*(cache.layers for cache in caches), strict=True)
+        self.layers = [LayerRows(layer, counts, biases_11TS) for layer in layers]
 
 
 def _repeated(filled_1GSE: Tensor, batch: int, room: int) -> Tensor:

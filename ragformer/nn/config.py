@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ragformer.errors import WeightsError
 
 _CHOICES = {
-    "position": ("rope", "learned"),
+    "position": ("rope", "learned", "sinusoidal"),
     "norm": ("rms", "layer"),
     "norm_place": ("pre", "post"),
     "mlp": ("swiglu", "gelu", "gelu_tanh"),
@@ -41,7 +41,8 @@ class RopeScaling:
 class TransformerConfig:
     """Sizes and choices of a transformer. Defaults give a small modern decoder.
 
-    position: "rope" (Su et al. 2021, arXiv:2104.09864) or "learned" (one vector a position).
+    position: "rope" (Su et al. 2021, arXiv:2104.09864), "learned" (one vector a position) or
+    "sinusoidal" (waves, Vaswani et al. 2017, arXiv:1706.03762).
     norm: "rms" (Zhang & Sennrich 2019, arXiv:1910.07467) or "layer".
     norm_place: "pre" (norm before each sublayer, one more at the end) or "post" (after it).
     rope_scaling: None for frequencies as they are.
@@ -62,7 +63,7 @@ class TransformerConfig:
     max_seq_len: int = 512
     causal: bool = True
     cross_attention: bool = False
-    position: Literal["rope", "learned"] = "rope"
+    position: Literal["rope", "learned", "sinusoidal"] = "rope"
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
     norm: Literal["rms", "layer"] = "rms"
@@ -94,6 +95,8 @@ class TransformerConfig:
             )
         if self.position == "rope" and self.d_head % 2:
             raise WeightsError(f"rotary positions need an even d_head, not {self.d_head}")
+        if self.position == "sinusoidal" and self.d_model % 2:
+            raise WeightsError(f"sinusoidal positions need an even d_model, not {self.d_model}")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

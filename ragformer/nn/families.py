@@ -165,14 +165,25 @@ def read_family(folder: Path) -> tuple[Family, TransformerConfig]:
 
 def their_tensor(ours: str, family: Family, read: Callable[[str], Tensor]) -> Tensor:
     """The tensor that `ours` is called here, out of those that `read` gives by their names."""
-    stem, _, kind = ours.rpartition(".")
-    layer = _LAYER.search(stem)
-    row = family.names[_LAYER.sub("#", stem) + ".*"]
-    name, _, third = row.replace("#", layer[0] if layer else "").replace("*", kind).partition("[")
+    name, layer, third = _their_name(ours, family)
     tensor = read(name)
     if family.transposed and tensor.dim() == 2 and layer:
         tensor = tensor.T
     return tensor.chunk(3)[int(third[0])] if third else tensor
+
+
+def their_name(ours: str, family: Family) -> str:
+    """What the family calls the tensor that `ours` is called here."""
+    return _their_name(ours, family)[0]
+
+
+def _their_name(ours: str, family: Family) -> tuple[str, re.Match[str] | None, str]:
+    """The name, the number of the layer in it, and which third of the tensor is meant."""
+    stem, _, kind = ours.rpartition(".")
+    layer = _LAYER.search(stem)
+    row = family.names[_LAYER.sub("#", stem) + ".*"]
+    name, _, third = row.replace("#", layer[0] if layer else "").replace("*", kind).partition("[")
+    return name, layer, third
 
 
 def _refuse_unknown(values: Mapping[str, Any], family: Family, path: Path) -> None:

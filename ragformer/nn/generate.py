@@ -1,21 +1,28 @@
 """Writing tokens one at a time, optionally under a mask.
 
 Prefill and decode are apart: the caller reads the prompt into a cache (with whatever attention
-the prompt wants), and `generate` goes on from there, one cached step for each choice.
+the prompt wants), and `generate` goes on from there, one cached step for each choice. Several may
+go on side by side (`Batch`), each from its own prompt, beginning and ending when it likes.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from ragformer.nn.cache import KVCache
+from ragformer.nn.cache import KVCache, RowCaches
 from ragformer.nn.heads import Decoder
 from ragformer.nn.lookup import Lookup
-from ragformer.nn.sampling import choose_token
+from ragformer.nn.rows import Rows
+from ragformer.nn.sampling import choose_token, choose_tokens
+from ragformer.nn.transformer import continue_causal_mask, score_bias
 from ragformer.types import Sampling
 
 
@@ -35,7 +42,6 @@ GUESSED = 8
 """Tokens guessed at once: where one is wrong, those behind it were read for nothing."""
 
 
-@torch.inference_mode()
 def generate(
     model: Decoder,
     cache: KVCache,
@@ -54,10 +60,42 @@ def generate(
     to guess from; which tokens are written does not depend on it. It stops when the mask is done,
     after `stop` (which is not yielded), after sampling.max_new_tokens, or when the cache is full.
     """
-    generator = torch.Generator(device=model.transformer.embed.weight.device)
+    batch = Batch(model)
+    tokens = generate_beside(
+        batch,
+        cache,
+        first,
+        sampling,
+        position=position,
+        segment=segment,
+        mask=mask,
+        stop=stop,
+        lookup=lookup,
+    )
+    return (token for token in tokens if token is not None)
+
+
+@torch.inference_mode()
+def generate_beside(
+    batch: Batch,
+    cache: KVCache,
+    first: int,
+    sampling: Sampling,
+    *,
+    position: int | None = None,
+    segment: int = 0,
+    mask: Mask | None = None,
+    stop: int | None = None,
+    lookup: Lookup | None = None,
+) -> Iterator[int | None]:
+    """As `generate`, beside others of the same batch; None wherever the model must read on.
+
+    Then it is the others' turn: take from each up to its next None, and all are read in one step.
+    """
+    generator = torch.Generator(device=batch.model.transformer.embed.weight.device)
     generator.manual_seed(sampling.seed)
     place = cache.length if position is None else position
-    ahead = _Ahead(model, cache, first, place - cache.length, segment, lookup)
+    ahead = _Ahead(batch, cache, first, place - cache.length, segment, lookup)
     for left in range(min(sampling.max_new_tokens, cache.capacity - cache.length), 0, -1):
         if mask is not None and mask.done:
             return
@@ -65,7 +103,12 @@ def generate(
         if allowed is not None and len(allowed) == 1:
             token = int(next(iter(allowed)))
         else:
-            logits_V = ahead.logits(left - 1)
+            if ahead.next_V is None:
+                with batch.asking(ahead.ask(left - 1)) as asked:
+                    yield None
+                    ahead.note(asked, batch.logits(asked))
+            logits_V = ahead.next_V
+            assert logits_V is not None
             if allowed is not None:
                 logits_V = keep_only(logits_V, allowed)
             token = choose_token(logits_V, sampling, generator)
@@ -76,40 +119,113 @@ def generate(
         yield token
 
 
+@torch.inference_mode()
+def write_rows(
+    model: Decoder, prompt_BT: Tensor, n: int, sampling: Sampling, **memory: Tensor
+) -> Tensor:
+    """int64 [B, n]: what each of B prompts of one length goes on with, all rows step by step.
+
+    memory: memory_BSD and memory_keep_BS for a decoder that attends to one. Nothing stops a row
+    early; of `sampling` only temperature, top_p and seed count.
+    """
+    generator = torch.Generator(device=prompt_BT.device).manual_seed(sampling.seed)
+    B, T = prompt_BT.shape
+    cache = KVCache(model.config, B, T + n - 1, device=prompt_BT.device)
+    written: list[Tensor] = []
+    ids_BT = prompt_BT
+    for _ in range(n):
+        hidden_BTD = model.transformer(ids_BT, cache=cache, **memory)
+        logits_BV = model.token_logits(hidden_BTD[:, -1])
+        ids_BT = choose_tokens(logits_BV, sampling, generator)[:, None]
+        written.append(ids_BT)
+    return torch.cat(written, dim=1)
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """Tokens of one row that are to be read, the first at `position`, and, once they are, the
+    logits [1 + n_guesses, V] of what follows the last but n_guesses of them and each of those."""
+
+    cache: KVCache
+    tokens: Sequence[int]
+    position: int
+    segment: int
+    n_guesses: int = 0
+    logits: Tensor | None = None
+
+
+class Batch:
+    """Rows of one model that go on side by side, each in its own cache.
+
+    A row asks; the first that then wants its logits has all that was asked until then read in one
+    step, so that the weights are fetched once for all of them. For several threads.
+    """
+
+    def __init__(self, model: Decoder) -> None:
+        self.model = model
+        self._asked: list[Asked] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def asking(self, asked: Asked) -> Iterator[Asked]:
+        """Ask within; at its end nobody waits for it any longer."""
+        with self._lock:
+            self._asked.append(asked)
+        try:
+            yield asked
+        finally:
+            with self._lock:
+                if asked in self._asked:
+                    self._asked.remove(asked)
+
+    def logits(self, asked: Asked) -> Tensor:
+        """The logits of what was asked."""
+        with self._lock:
+            if asked.logits is None:
+                together, self._asked = self._asked, []
+                for row, logits in zip(together, step(self.model, together), strict=True):
+                    row.logits = logits
+        assert asked.logits is not None
+        return asked.logits
+
+
 class _Ahead:
     """What the model says comes next, some of it read ahead of what is written.
 
-    offset: of a token's position from its place in the cache.
+    offset: of a token's position from its place in the cache. next_V: logits of what follows all
+    that was taken; None where that must be asked first.
     """
 
     def __init__(
         self,
-        model: Decoder,
+        batch: Batch,
         cache: KVCache,
         first: int,
         offset: int,
         segment: int,
         lookup: Lookup | None,
     ) -> None:
-        self.model, self.cache, self.lookup = model, cache, lookup
+        self.batch, self.cache, self.lookup = batch, cache, lookup
         self.offset, self.segment = offset, segment
         self.read = cache.length  # tokens in the cache that were written, not guessed
         self.unread = [first]  # a token that a mask dictates is read once a choice must be made
         self.next_V: Tensor | None = None
         self.guessed: list[tuple[int, Tensor]] = []  # guesses in the cache, what follows each
 
-    def logits(self, most: int) -> Tensor:
-        """Logits [V] of what follows all that was taken; at most so many guesses are read too."""
-        if self.next_V is None:
-            guesses = self.lookup.guess(min(GUESSED, most)) if self.lookup else []
-            tokens = [*self.unread, *guesses]
-            self.next_V, *behind = decode_step(
-                self.model, self.cache, tokens, self.offset + self.read, self.segment, len(guesses)
-            )
-            self.guessed = list(zip(guesses, behind, strict=True))
-            self.read += len(self.unread)
-            self.unread = []
-        return self.next_V
+    def ask(self, most: int) -> Asked:
+        """What must be read for `next_V`; at most so many guesses are read too."""
+        guesses = self.lookup.guess(min(GUESSED, most)) if self.lookup else []
+        tokens = [*self.unread, *guesses]
+        position = self.offset + self.read
+        return Asked(self.cache, tokens, position, self.segment, len(guesses))
+
+    def note(self, asked: Asked, logits_GV: Tensor) -> None:
+        """What was asked has been read."""
+        self.next_V, *behind = logits_GV
+        guesses = asked.tokens[len(self.unread) :]
+        self.guessed = list(zip(guesses, behind, strict=True))
+        self.read += len(self.unread)
+        self.unread = []
 
     def take(self, token: int) -> None:
         """`token` is what comes next."""
@@ -143,6 +259,34 @@ def decode_step(
         cache=cache,
     )
     return model.token_logits(hidden_1TD[:, -1 - n_guesses :])[0]
+
+
+def step(model: Decoder, asked: Sequence[Asked]) -> list[Tensor]:
+    """The logits each row asked for; all are read at once, and each sees itself alone."""
+    if len(asked) == 1:
+        [one] = asked
+        return [decode_step(model, one.cache, one.tokens, one.position, one.segment, one.n_guesses)]
+    device = model.transformer.embed.weight.device
+    counts = [len(row.tokens) for row in asked]
+    ids_1T, rows = Rows.lay([row.tokens for row in asked], device)
+    positions = [row.position + n for row in asked for n in range(len(row.tokens))]
+    segments = [row.segment for row in asked for _ in row.tokens]
+    biases = [
+        score_bias(continue_causal_mask(n, row.cache.length, device)) if n > 1 else None
+        for n, row in zip(counts, asked, strict=True)
+    ]
+    hidden_1TD = model.transformer(
+        ids_1T,
+        positions_BT=torch.tensor([positions], device=device),
+        segments_BT=torch.tensor([segments], device=device),
+        mask_BTS=rows,
+        cache=RowCaches([row.cache for row in asked], counts, biases),
+    )
+    wanted = [1 + row.n_guesses for row in asked]
+    ends = accumulate(counts)
+    places = [at for end, n in zip(ends, wanted, strict=True) for at in range(end - n, end)]
+    logits_GV = model.token_logits(hidden_1TD[:, places])[0]
+    return list(torch.split(logits_GV, wanted))
 
 
 def keep_only(logits_V: Tensor, allowed: set[int] | Tensor) -> Tensor:

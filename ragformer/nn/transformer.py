@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ragformer.nn.cache import KVCache, LayerCache
+from ragformer.nn.cache import KVCache, LayerCache, LayerRows, RowCaches
 from ragformer.nn.config import RopeScaling, TransformerConfig
 from ragformer.nn.rows import Rows
 
@@ -50,6 +50,15 @@ def rope_table(
     return angles.cos(), angles.sin()
 
 
+def sinusoids(positions_BT: Tensor, d_model: int, theta: float) -> Tensor:
+    """Sines and cosines [B, T, D] of positions, each pair of entries slower than the one before.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5, all sines before all cosines.
+    """
+    cos_B1TD, sin_B1TD = rope_table(positions_BT, d_model, theta)
+    return torch.cat([sin_B1TD[:, 0, :, : d_model // 2], cos_B1TD[:, 0, :, : d_model // 2]], -1)
+
+
 def stretched(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
     """The frequencies of `RopeScaling`: fast ones kept, slow ones divided, and a slope between."""
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
@@ -71,7 +80,8 @@ def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, bias: Tensor | None =
     """Softmax attention [B, H, T, E]; bias [B or 1, 1, T, S] is added to the scaled scores.
 
     On CPU the plain products take a third of the fused kernel's time, forward and back
-    (32 rows of 128 to 512 tokens, bfloat16).
+    (32 rows of 128 to 512 tokens, bfloat16). Queries that share keys lie side by side for them:
+    nothing is expanded.
     """
     if q_BHTE.device.type != "cpu" or q_BHTE.shape[2] * k_BGSE.shape[2] > _PLAIN_SCORES:
         return F.scaled_dot_product_attention(
@@ -81,14 +91,13 @@ def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, bias: Tensor | None =
             attn_mask=None if bias is None else bias.to(q_BHTE.dtype),
             enable_gqa=q_BHTE.shape[1] != k_BGSE.shape[1],
         )
-    groups = q_BHTE.shape[1] // k_BGSE.shape[1]
-    if groups > 1:
-        k_BGSE, v_BGSE = (x.repeat_interleave(groups, dim=1) for x in (k_BGSE, v_BGSE))
-    scores_BHTS = q_BHTE * q_BHTE.shape[-1] ** -0.5 @ k_BGSE.transpose(-1, -2)
+    q_BGNE = (q_BHTE * q_BHTE.shape[-1] ** -0.5).reshape(*k_BGSE.shape[:2], -1, k_BGSE.shape[-1])
+    scores_BGNS = q_BGNE @ k_BGSE.transpose(-1, -2)
     if bias is not None:
-        scores_BHTS = scores_BHTS + bias.to(scores_BHTS.dtype)
-    out_BHTE: Tensor = scores_BHTS.softmax(-1).to(v_BGSE.dtype) @ v_BGSE
-    return out_BHTE
+        scores_BHTS = scores_BGNS.view(*q_BHTE.shape[:3], -1) + bias.to(scores_BGNS.dtype)
+        scores_BGNS = scores_BHTS.view(scores_BGNS.shape)
+    out_BGNE: Tensor = scores_BGNS.softmax(-1).to(v_BGSE.dtype) @ v_BGSE
+    return out_BGNE.view(q_BHTE.shape)
 
 
 class Attention(nn.Module):
@@ -120,7 +129,7 @@ class Attention(nn.Module):
         source_BSD: Tensor,
         rope: tuple[Tensor, Tensor] | None,
         bias_B1TS: Tensor | Rows | None,
-        cache: LayerCache | None,
+        cache: LayerCache | LayerRows | None,
     ) -> Tensor:
         q_BHTE = self._heads(x_BTD, self.q, self.n_heads)
         k_BGSE = self._heads(source_BSD, self.k, self.n_kv_heads)
@@ -130,9 +139,11 @@ class Attention(nn.Module):
         if rope is not None:
             cos, sin = (table.to(q_BHTE.dtype) for table in rope)
             q_BHTE, k_BGSE = apply_rope(q_BHTE, cos, sin), apply_rope(k_BGSE, cos, sin)
-        if cache is not None:
+        if isinstance(cache, LayerCache):
             k_BGSE, v_BGSE = cache.append(k_BGSE, v_BGSE)
-        if isinstance(bias_B1TS, Rows):
+        if isinstance(cache, LayerRows):
+            out_BHTE = cache.attend(attend, q_BHTE, k_BGSE, v_BGSE)
+        elif isinstance(bias_B1TS, Rows):
             out_BHTE = bias_B1TS.attend(attend, q_BHTE, k_BGSE, v_BGSE)
         else:
             out_BHTE = attend(q_BHTE, k_BGSE, v_BGSE, bias_B1TS)
@@ -180,7 +191,7 @@ class Block(nn.Module):
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None,
         bias_B1TS: Tensor | Rows | None,
-        cache: LayerCache | None,
+        cache: LayerCache | LayerRows | None,
         memory_BSD: Tensor | None,
         memory_bias_B1TS: Tensor | None,
     ) -> Tensor:
@@ -224,12 +235,13 @@ class Transformer(nn.Module):
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
         mask_BTS: Tensor | Rows | None = None,
-        cache: KVCache | None = None,
+        cache: KVCache | RowCaches | None = None,
         memory_BSD: Tensor | None = None,
         memory_keep_BS: Tensor | None = None,
     ) -> Tensor:
         """Hidden states [B, T, D].
 
+        ids_BT: int64, or vectors [B, T, D] where the input is no tokens, as patches of a picture.
         mask_BTS: who may look at whom; it replaces the config's causal rule, and S counts the
         cache's tokens first. positions_BT: int64, counted on from the cache, or in each of the
         rows, when absent.
@@ -261,12 +273,16 @@ class Transformer(nn.Module):
         return x_BTD if self.config.norm_place == "post" else self.norm(x_BTD)
 
     def _embed(self, ids_BT: Tensor, positions_BT: Tensor, segments_BT: Tensor | None) -> Tensor:
-        x_BTD: Tensor = self.embed(ids_BT)
+        x_BTD: Tensor = ids_BT if ids_BT.is_floating_point() else self.embed(ids_BT)
         if self.positions is not None:
             x_BTD = x_BTD + self.positions(positions_BT)
+        if self.config.position == "sinusoidal":
+            waves_BTD = sinusoids(positions_BT, self.config.d_model, self.config.rope_theta)
+            x_BTD = x_BTD + waves_BTD.to(x_BTD.dtype)
         if self.segments is not None:
-            segments = torch.zeros_like(ids_BT) if segments_BT is None else segments_BT
-            x_BTD = x_BTD + self.segments(segments)
+            if segments_BT is None:
+                segments_BT = torch.zeros(x_BTD.shape[:2], dtype=torch.int64, device=x_BTD.device)
+            x_BTD = x_BTD + self.segments(segments_BT)
         return self.norm(x_BTD) if self.config.norm_place == "post" else x_BTD
 
 

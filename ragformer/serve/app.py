@@ -9,6 +9,7 @@ with listen(host, port) as socket:
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,12 @@ def make_app(
     token: str = "",
     home: Path | None = None,
     limits: ServeLimits | None = None,
+    passwords: Sequence[str] = (),
 ) -> FastAPI:
     """The application for a server that listens at `host`.
 
-    Raises ConfigError where others may reach that and there is no token.
+    passwords: tried on encrypted files that are uploaded or drawn. Raises ConfigError where others
+    may reach that and there is no token.
     """
     loopback = is_loopback(host)
     if not (loopback or token):
@@ -73,7 +76,7 @@ def make_app(
             f" asks for; set {SERVE_TOKEN}, or listen at 127.0.0.1"
         )
     limits = limits or ServeLimits()
-    service = Service(home, limits)
+    service = Service(home, limits, passwords)
     app = FastAPI(
         title="ragformer",
         summary="Answers from the PDFs of this machine, each with quotes that stand there.",
@@ -90,7 +93,7 @@ def make_app(
     app.get("/health", tags=["server"])(health)
     app.get("/metrics", tags=["server"], response_class=Response)(metrics)
     add_handlers(app)
-    app.add_middleware(Gate, token=token, loopback=loopback, body=limits.body, upload=limits.upload)
+    app.add_middleware(Gate, token=token, loopback=loopback, limits=limits)
     app.add_middleware(Counted, metrics=service.metrics)
     return app
 

@@ -19,7 +19,7 @@ from ragformer.serve.requests import ChatRequest, EmbeddingRequest
 from ragformer.serve.service import Service, service_of
 from ragformer.serve.worker import finished, too_late
 from ragformer.text.normalize import check_question
-from ragformer.types import Answer
+from ragformer.types import WAITING, Answer
 
 router = APIRouter(prefix="/v1", tags=["OpenAI protocol"])
 _AT_ONCE = 64
@@ -74,14 +74,15 @@ def _work(service: Service, asked: ChatRequest, base: str) -> Callable[[], Itera
     last = service.shelf.turn(collection, *before) if before else None
 
     def pieces() -> Iterator[str | Reply]:
-        library, n = service.shelf.open(collection), 0
-        for piece in library.stream(question, asked.k, asked.within, last, backend):
-            if isinstance(piece, Answer):
-                service.shelf.remember(collection, piece)
-                yield reply_of(library.store, piece, collection, base, n)
-            else:
-                n += 1
-                yield piece
+        n = 0
+        with service.shelf.using(collection) as library:
+            for piece in library.stream(question, asked.k, asked.within, last, backend):
+                if isinstance(piece, Answer):
+                    service.shelf.remember(collection, piece)
+                    yield reply_of(library.store, piece, collection, base, n)
+                else:
+                    n += piece != WAITING
+                    yield piece
 
     return pieces
 

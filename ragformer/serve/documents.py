@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, File, Path, Query, Request, Response, UploadFile
@@ -63,7 +63,7 @@ async def upload(
 
     def work() -> Iterator[FileOutcome]:
         with service.shelf.fresh(collection) as library:
-            yield from _indexed(library, file)
+            yield from _indexed(library, file, service.passwords)
 
     async def outcome() -> FileOutcome:
         *_, last = [step async for step in service.documents.each(work)]
@@ -75,14 +75,14 @@ async def upload(
     return {"object": "document", "id": done.document_id} | forms.outcome_form(done)
 
 
-def _indexed(library: Library, file: UploadFile) -> Iterator[FileOutcome]:
+def _indexed(library: Library, file: UploadFile, passwords: Sequence[str]) -> Iterator[FileOutcome]:
     """Outcomes as they are known, the last one that of the file. One that failed, or that nobody
     waited for, is not kept, unless it was there before."""
     path = save_upload(library.folder, file.filename or "", file.file)
     known = library.exists and library.store.known_file(path) is not None
     kept = False
     try:
-        for step in library.index([path]):
+        for step in library.index([path], passwords=passwords):
             files = step.files if isinstance(step, Report) else (step.outcome,)
             for outcome in filter(None, files):
                 kept = outcome.status != "failed"
@@ -145,7 +145,7 @@ def _drawn(
         raise ApiError(
             409, f"{document.path.name} has been changed or moved since it was indexed", "changed"
         )
-    return render_page(path, number, width, boxes=boxes).png
+    return render_page(path, number, width, service.passwords, boxes=boxes).png
 
 
 def _boxes(page: Page, quote: str) -> list[Box]:

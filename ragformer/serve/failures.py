@@ -24,7 +24,13 @@ from ragformer.errors import (
 )
 
 TRY_AGAIN = {"Retry-After": "1"}
-_CODES = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 504: "timeout"}
+_CODES = {
+    401: "invalid_api_key",
+    404: "not_found",
+    408: "timeout",
+    413: "too_large",
+    504: "timeout",
+}
 _STATUS: dict[type[RagformerError], int] = {
     InputError: 400,
     NotFoundError: 404,

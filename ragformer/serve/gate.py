@@ -1,4 +1,4 @@
-"""The gate before every request: who asks, from which page, and how much is sent.
+"""The gate before every request: who asks, from which page, how much is sent and how slowly.
 
 A page of another site can make a browser send requests to this machine, and may name this machine
 as its own host (DNS rebinding). So on loopback only this machine's own names are answered, and no
@@ -7,7 +7,9 @@ page of another origin; anywhere else a token is asked for.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -16,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragformer.serve.failures import response
+from ragformer.serve.service import ServeLimits
 from ragformer.serve.who import is_loopback, same
 
 OPEN = frozenset({"/health"})
@@ -25,27 +28,27 @@ _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Gate:
-    """ASGI around `app`. token: "" where none is asked for. body, upload: bytes that a request may
-    have, to /v1/documents the latter."""
+    """ASGI around `app`. token: "" where none is asked for."""
 
     app: ASGIApp
     token: str
     loopback: bool
-    body: int
-    upload: int
+    limits: ServeLimits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        most = self.upload if scope["path"] == "/v1/documents" else self.body
+        limits, uploads = self.limits, scope["path"] == "/v1/documents"
+        most = limits.upload if uploads else limits.body
+        seconds = limits.upload_seconds if uploads else limits.body_seconds
         refusal = self._refusal(scope["path"], headers)
         length = headers.get("content-length", "0")
         if refusal is None and length.isdecimal() and int(length[:20]) > most:
             refusal = 413, _too_large(most)
         if refusal is None:
-            await self.app(scope, _counted(receive, most), send)
+            await self.app(scope, _limited(receive, most, seconds), send)
             return
         status, said = refusal
         more = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Connection": "close"}
@@ -74,20 +77,31 @@ def _host(header: str) -> str:
         return ""
 
 
-def _counted(receive: Receive, most: int) -> Receive:
-    """The same messages until they hold more than `most` bytes."""
-    n = 0
+def _limited(receive: Receive, most: int, seconds: float) -> Receive:
+    """The same messages until they hold more than `most` bytes, or the body is not whole after so
+    many seconds. What comes behind it, that the client has gone, may come at any time."""
+    n, until, whole = 0, time.monotonic() + seconds, False
 
-    async def counted() -> Message:
-        nonlocal n
-        message = await receive()
+    async def limited() -> Message:
+        nonlocal n, whole
+        if whole:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), until - time.monotonic())
+        except TimeoutError as error:
+            raise HTTPException(408, _too_slow(seconds), {"Connection": "close"}) from error
         n += len(message.get("body", b""))
         if n > most:
             raise HTTPException(413, _too_large(most))
+        whole = not message.get("more_body", False)
         return message
 
-    return counted
+    return limited
 
 
 def _too_large(most: int) -> str:
     return f"the request is larger than the {most:,} bytes that are taken"
+
+
+def _too_slow(seconds: float) -> str:
+    return f"the request was not whole after {seconds:g} seconds; send it faster, or less of it"

@@ -18,8 +18,9 @@ _WITHIN = Annotated[
     list[str] | None,
     Field(alias="in", min_length=1, max_length=100, description="files to look in, as for --in"),
 ]
-_PASSAGES = '<passage mark="['
-_QUESTION = "Question: "
+_PASSAGE = re.compile(r'<passage mark="\[\d+\]">\n')
+_PASSAGE_ENDS, _BEFORE_ENDS = "\n</passage>\n\n", "\n</before>\n\n"
+_BEFORE, _ANSWERED, _QUESTION = "<before>\nAsked before: ", "\nAnswered: ", "Question: "
 
 
 class _Request(BaseModel):
@@ -55,7 +56,7 @@ class StreamOptions(BaseModel):
 
 class ChatRequest(_Request):
     """model: a collection, or collection:model. The last message of the user is the question, the
-    turn before it what the question may lean on."""
+    turn before it what the question may lean on; a ragformer's own message holds both."""
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
@@ -66,15 +67,18 @@ class ChatRequest(_Request):
     within: _WITHIN = None
 
     def question(self) -> str:
-        return asked_in(self.messages[self._last()].text)
+        return asked_in(self.messages[self._last()].text)[0]
 
     def turn_before(self) -> tuple[str, str] | None:
         """Question and answer before the last question, if there is a whole turn."""
+        _, before = asked_in(self.messages[self._last()].text)
+        if before:
+            return before
         spoken = [m for m in self.messages[: self._last()] if m.role in ("user", "assistant")]
         if [m.role for m in spoken[-2:]] != ["user", "assistant"]:
             return None
         asked, answered = spoken[-2:]
-        return asked_in(asked.text)[:LONGEST_BEFORE], answered.text[:LONGEST_BEFORE]
+        return asked_in(asked.text)[0][:LONGEST_BEFORE], answered.text[:LONGEST_BEFORE]
 
     def _last(self) -> int:
         users = [i for i, message in enumerate(self.messages) if message.role == "user"]
@@ -83,13 +87,23 @@ class ChatRequest(_Request):
         return users[-1]
 
 
-def asked_in(content: str) -> str:
-    """The question in a message that a ragformer wrote to another model (`build_messages` of
-    answer/prose.py); any other message is the question."""
-    if not content.startswith(_PASSAGES):
-        return content
-    lines = re.split(r"\n\n(?=Question: )", content)
-    return lines[-1].removeprefix(_QUESTION)
+def asked_in(content: str) -> tuple[str, tuple[str, str] | None]:
+    """The question, and the turn before it if that is told, in a message that a ragformer wrote to
+    another model (`build_messages` of answer/prose.py); any other message is the question.
+
+    No tag of its own stands in the passages and the turn of such a message.
+    """
+    at = 0
+    while _PASSAGE.match(content, at) and (end := content.find(_PASSAGE_ENDS, at)) >= 0:
+        at = end + len(_PASSAGE_ENDS)
+    told, before = content[at:], None
+    if at and told.startswith(_BEFORE):
+        turn, _, told = told.removeprefix(_BEFORE).partition(_BEFORE_ENDS)
+        asked, _, answered = turn.partition(_ANSWERED)
+        before = asked[:LONGEST_BEFORE], answered[:LONGEST_BEFORE]
+    if not (at and told.startswith(_QUESTION)):
+        return content, None
+    return told.removeprefix(_QUESTION), before
 
 
 class EmbeddingRequest(_Request):

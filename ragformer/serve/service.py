@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,24 +17,31 @@ from ragformer.serve.worker import Worker
 @dataclass(frozen=True, slots=True)
 class ServeLimits:
     """What a request may take. body, upload: bytes, of a file the latter. waiting: requests that
-    wait before each worker. seconds, upload_seconds: until its end, from its beginning."""
+    wait before each worker. together: answers that have begun, which an imported decoder writes
+    side by side. seconds, upload_seconds: until its end, from its beginning. body_seconds: until
+    all of it has come, of an upload upload_seconds."""
 
     body: int = 4 * 2**20
     upload: int = 200 * 2**20
     waiting: int = 32
+    together: int = 8
     seconds: float = 120.0
+    body_seconds: float = 30.0
     upload_seconds: float = 1800.0
 
 
 class Service:
     """answers: search, chat and embeddings, which need torch. documents: what writes the store.
-    pages: drawing."""
+    pages: drawing. passwords: tried on encrypted files that are uploaded or drawn."""
 
-    def __init__(self, home: Path | None, limits: ServeLimits) -> None:
-        self.limits = limits
+    def __init__(
+        self, home: Path | None, limits: ServeLimits, passwords: Sequence[str] = ()
+    ) -> None:
+        self.limits, self.passwords = limits, passwords
         self.shelf = Shelf(home)
-        self.answers, self.documents, self.pages = (
-            Worker(name, limits.waiting) for name in ("answers", "documents", "pages")
+        self.answers = Worker("answers", limits.waiting, limits.together)
+        self.documents, self.pages = (
+            Worker(name, limits.waiting) for name in ("documents", "pages")
         )
         self.workers = {
             "answers": self.answers,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,8 @@ from ragformer.types import Answer
 LOCAL: Literal["local"] = "local"
 MOST_OPEN = 4
 """Each open collection holds an encoder and a decoder of its own."""
+KEPT_PROMPTS = 128 * 2**20
+"""Bytes for each open collection: the last three or four questions, to be answered again sooner."""
 MOST_ANSWERS = 128
 LONGEST_NAMED = 100  # characters of a wrong name that an error repeats
 
@@ -30,6 +34,7 @@ class Shelf:
     def __init__(self, home: Path | None = None) -> None:
         self._home = home
         self._open: OrderedDict[str, Library] = OrderedDict()
+        self._used: Counter[str] = Counter()
         self._given: OrderedDict[tuple[str, str], Answer] = OrderedDict()
 
     def names(self) -> list[str]:
@@ -77,11 +82,23 @@ class Shelf:
     def open(self, name: str) -> Library:
         """The collection, held open with its models for the next question."""
         if name not in self._open:
+            idle = [known for known in self._open if not self._used[known]]
+            for known in idle[: max(0, len(self._open) + 1 - MOST_OPEN)]:
+                self._open.pop(known).close()
             self._open[name] = self.fresh(name)
-            if len(self._open) > MOST_OPEN:
-                self._open.popitem(last=False)[1].close()
+            self._open[name].kept_prompts = KEPT_PROMPTS
         self._open.move_to_end(name)
         return self._open[name]
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[Library]:
+        """As `open`, while others have their turns: it stays open."""
+        library = self.open(name)
+        self._used[name] += 1
+        try:
+            yield library
+        finally:
+            self._used[name] -= 1
 
     def fresh(self, name: str | None) -> Library:
         """Another Library of that name, to be closed; raises ApiError 400 for what is no name."""

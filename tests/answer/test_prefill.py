@@ -11,6 +11,7 @@ from ragformer.answer.prefill import prefill
 from ragformer.answer.reader import Reader
 from ragformer.answer.reading import block_mask, make_reading
 from ragformer.nn.cache import KVCache
+from ragformer.nn.kept import Kept
 
 QUESTION = "How long is the notice period?"
 PASSAGES = [
@@ -18,6 +19,34 @@ PASSAGES = [
     ("", "No."),
     ("Weather. North", "Clouds gather over Holmvik; strong gales follow, then 14 mm fell. " * 4),
 ]
+
+
+def test_a_prompt_that_is_kept_is_the_same_to_the_bit_and_no_other_prompt(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anew = reader.open(QUESTION, PASSAGES)
+    monkeypatch.setattr(reader, "kept", Kept(2**20))
+    reader.open(QUESTION, PASSAGES)
+    again = reader.open(QUESTION, PASSAGES, [[3], [], []])
+    assert again.cache is reader.open(QUESTION, PASSAGES).cache
+    assert again.cache is not reader.open(QUESTION, PASSAGES, anew=True).cache
+    assert again.joins == ((3,), (), ())
+    assert torch.equal(again.hidden_1SD, anew.hidden_1SD)
+    for mine, theirs in zip(again.cache.block(0), anew.cache.block(0), strict=True):
+        assert all(map(torch.equal, mine, theirs))
+    assert reader.find(again) == reader.find(anew)
+    assert list(reader.write(again, 5)) == list(reader.write(anew, 5))
+    assert reader.find(again) == reader.find(anew)  # what was written is not in it
+    for question, passages in [
+        (QUESTION, PASSAGES[::-1]),
+        (QUESTION, PASSAGES[:2]),
+        ("How long is the notice?", PASSAGES),
+        (QUESTION, [("", text) for _, text in PASSAGES]),
+    ]:
+        other = reader.open(question, passages)
+        assert other.cache is not again.cache
+        fresh = reader.open(question, passages, anew=True)
+        assert torch.equal(other.hidden_1SD, fresh.hidden_1SD)
 
 
 @pytest.mark.parametrize("passages", [[], PASSAGES[:1], PASSAGES])

@@ -184,8 +184,16 @@ def test_speed_is_measured(
     assert "\nsizes 50 index: flat\n" in query
     lone = ragformer("bench", "query", reading_file, "--text", reading_file)
     assert (lone.code, "--text and --saved go together" in lone.err) == (2, True)
-    decode = ragformer("bench", "decode", reading_file, "--limit", "2", "--json").json
+    decode = ragformer(
+        *("bench", "decode", reading_file, "--limit", "2", "--answers", "1", "--json"),
+        *("--dtype", "int8", "--new", "4", "--repeats", "1", "--batch", "1"),
+    ).json
     assert (decode["suite"], decode["n"]) == ("decode", 2)
+    side = decode["runtime"]["sides"]["int8"]
+    assert (side["lookup"]["n"], side["decode_1"]["median"] > 0) == (1, True)
+    table = ragformer("bench", "decode", "--dtype", "int8", "--new", "4", "--repeats", "1").out
+    assert "\ndecode_8 " in table
+    assert "int8\n" in table
     asked = ragformer("bench", "ask", reading_file, "--limit", "1", "--json").json
     assert (asked["suite"], asked["n"], asked["distinct_answers"]) == ("ask", 1, 1)
     assert not home.exists()

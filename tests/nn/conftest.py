@@ -25,6 +25,7 @@ KINDS = {
     "grouped": {"n_kv_heads": 2},
     "one key head": {"n_kv_heads": 1, "qk_norm": True},
     "learned": {"position": "learned", "n_segments": 3},
+    "sinusoidal": {"position": "sinusoidal"},
     "qk_norm": {"qk_norm": True, "qkv_bias": True},
     "bert": {
         "norm": "layer",

@@ -25,7 +25,10 @@ def test_a_config_reads_back_as_written(config, tmp_path):
         ({"vocab_size": 9, "n_layers": None}, "n_layers is None"),
         ({"vocab_size": 9, "n_heads": 4, "n_kv_heads": 3}, "n_heads 4 is not a multiple"),
         ({"vocab_size": 9, "d_head": 7}, "an even d_head, not 7"),
-        ({"vocab_size": 9, "position": "alibi"}, "position is 'alibi'; it must be rope or learned"),
+        (
+            {"vocab_size": 9, "position": "alibi"},
+            "position is 'alibi'; it must be rope or learned or sinusoidal",
+        ),
         ({"vocab_size": 9, "norm": "batch"}, "norm is 'batch'"),
         ({"vocab_size": 9, "norm_place": "both"}, "norm_place is 'both'"),
         ({"vocab_size": 9, "mlp": "relu"}, "mlp is 'relu'"),

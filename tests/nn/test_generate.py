@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragformer.nn.cache import KVCache
-from ragformer.nn.generate import generate, keep_only
+from ragformer.nn.generate import generate, keep_only, write_rows
 from ragformer.nn.heads import Decoder
 from ragformer.nn.lookup import LONGEST_GRAM, Lookup
 from ragformer.types import Sampling
@@ -40,6 +40,22 @@ def slowly(model: Decoder, new: int) -> list[int]:
 def test_greedy_generation_equals_full_forwards(config, loud):
     model = loud(Decoder(config))
     assert written(model) == slowly(model, 12)
+
+
+def test_rows_written_together_are_those_written_alone(config, loud):
+    model = loud(Decoder(config))
+    prompts_BT = torch.tensor([PROMPT, PROMPT[::-1]])
+    both_BT = write_rows(model, prompts_BT, 7, Sampling())
+    assert both_BT[0].tolist() == slowly(model, 7)
+    assert torch.equal(both_BT[1:], write_rows(model, prompts_BT[1:], 7, Sampling()))
+
+
+def test_drawn_rows_differ_and_a_seed_repeats_them(small_config, loud):
+    model, start_BT = loud(Decoder(small_config())), torch.tensor([PROMPT] * 6)
+    drawn = [write_rows(model, start_BT, 8, Sampling(temperature=2.0, seed=s)) for s in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert len({tuple(row) for row in drawn[0].tolist()}) > 1
 
 
 def test_a_seed_repeats_and_another_seed_differs(small_config, loud):

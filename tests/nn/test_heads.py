@@ -10,13 +10,17 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ragformer.nn.config import TransformerConfig
+from ragformer.nn.generate import write_rows
 from ragformer.nn.heads import (
     Decoder,
+    EncoderDecoder,
     SentenceEncoder,
     new_decoder,
     new_encoder,
     weighted_mean_pool,
 )
+from ragformer.types import Sampling
 
 SURPRISAL = [0.0, *(1.0 + i / 4 for i in range(39))]
 
@@ -123,3 +127,24 @@ def test_a_decoder_learns_a_batch_by_heart(small_config, kind):
         losses.append(float(loss.detach()))
     assert losses[0] > 2
     assert losses[-1] < 0.1
+
+
+def encoder_decoder(config: TransformerConfig) -> EncoderDecoder:
+    source = dataclasses.replace(config, causal=False)
+    return EncoderDecoder(source, dataclasses.replace(config, causal=True, cross_attention=True))
+
+
+@torch.inference_mode()
+def test_a_translation_is_the_same_in_any_batch_and_written_as_it_is_scored(config, loud):
+    model = loud(encoder_decoder(config))
+    ids_BS = torch.randint(1, 40, (3, 6), generator=torch.Generator().manual_seed(1))
+    keep_BS = torch.arange(6) < torch.tensor([[6], [4], [1]])
+    start_B1 = torch.full((3, 1), 2)
+    written_BT = write_rows(model.decoder, start_B1, 5, Sampling(), **model.memory(ids_BS, keep_BS))
+    before_BT = torch.cat([start_B1, written_BT[:, :-1]], dim=1)
+    logits_BTV = model(ids_BS, keep_BS, before_BT)
+    assert torch.equal(logits_BTV.argmax(-1), written_BT)
+    alone_1TV = model(ids_BS[1:2, :4], keep_BS[1:2, :4], before_BT[1:2])
+    assert torch.allclose(alone_1TV, logits_BTV[1:2], atol=1e-4)
+    other_BTV = model((ids_BS + 1) % 40, keep_BS, before_BT)
+    assert not torch.allclose(other_BTV, logits_BTV, atol=1e-2)

@@ -20,6 +20,7 @@ from ragformer.nn.transformer import (
     padding_mask,
     rope_table,
     score_bias,
+    sinusoids,
 )
 
 pytestmark = pytest.mark.usefixtures("no_grad")
@@ -129,6 +130,16 @@ def test_a_rotated_product_depends_on_the_distance_alone(query, key, shift, half
 
     assert product(query, key) == pytest.approx(product(query + shift, key + shift), abs=2e-3)
     assert product(query, query) == pytest.approx(float((q * k).sum()), abs=2e-3)
+
+
+def test_sinusoids_are_waves_and_a_step_turns_them_all_alike():
+    waves_TD = sinusoids(torch.arange(50)[None], 8, 10_000.0)[0]
+    for pair in range(4):
+        angle_T = torch.arange(50) / 10_000 ** (2 * pair / 8)
+        assert torch.allclose(waves_TD[:, pair], angle_T.sin(), atol=1e-5)
+        assert torch.allclose(waves_TD[:, 4 + pair], angle_T.cos(), atol=1e-5)
+    likeness_TT = waves_TD @ waves_TD.T  # of two places: by their distance alone
+    assert torch.allclose(likeness_TT[10, 13], likeness_TT[40, 43], atol=1e-4)
 
 
 def naive_attention(layer: Attention, x_BTD: torch.Tensor, mask_BTS: torch.Tensor) -> torch.Tensor:

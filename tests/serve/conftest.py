@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def started(token: str = "", **limits: Any) -> Iterator[Running]:
-    app, socket = make_app(token=token, limits=ServeLimits(**limits)), listen("127.0.0.1", 0)
+def started(token: str = "", passwords: Sequence[str] = (), **limits: Any) -> Iterator[Running]:
+    app = make_app(token=token, limits=ServeLimits(**limits), passwords=passwords)
+    socket = listen("127.0.0.1", 0)
     root = f"http://127.0.0.1:{socket.getsockname()[1]}"
     server = make_server(app)
     thread = threading.Thread(target=server.run, args=([socket],))

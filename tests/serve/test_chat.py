@@ -16,7 +16,7 @@ from chat_checkpoint import write_checkpoint
 from ragformer.answer.installed import import_model
 from ragformer.forms import answer_form
 from ragformer.library import Library
-from ragformer.types import RemoteModel
+from ragformer.types import Answer, RemoteModel
 
 from .conftest import CATS, QUESTION, Running, started
 
@@ -135,6 +135,21 @@ def test_our_own_client_talks_to_our_own_server(running: Running, cats: Library)
         page = cats.store.page(citation.document_id, citation.page)
         assert page.text[citation.span.start : citation.span.end] == citation.quote
     assert [c.quote for c in answer.citations] == [c.quote for c in cats.ask(QUESTION).citations]
+
+
+def test_our_own_client_tells_our_own_server_of_the_turn_before(
+    running: Running, cats: Library
+) -> None:
+    backend = RemoteModel("default:local", running.url)
+    first = cats.ask(QUESTION, backend=backend)
+    *_, told = cats.stream("And where does it hunt?", last=first, backend=backend)
+    *_, mine = cats.stream("And where does it hunt?", last=cats.ask(QUESTION))
+    assert isinstance(told, Answer)
+    assert isinstance(mine, Answer)
+    asked = running.service.shelf._given
+    searched = [answer.searched_as for answer in asked.values() if "hunt" in answer.question]
+    assert any("sleep" in text for text in searched)
+    assert told.citations[0].quote == mine.citations[0].quote
 
 
 @pytest.mark.parametrize(

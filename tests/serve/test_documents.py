@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ragformer.config import load_settings
 from ragformer.library import Library, open_library
 from ragformer.store.uploads import UPLOADS
 
-from .conftest import BOATS, QUESTION, Running, pdf
+from .conftest import BOATS, QUESTION, Running, pdf, started
 
 OTHER = "The lighthouse was built of granite."
 
@@ -109,6 +110,24 @@ def test_a_page_is_drawn_with_its_quote_marked(http: Any, cats: Library) -> None
     assert all(x0 - 2 <= x <= x1 + 2 and y0 - 2 <= y <= y1 + 2 for x, y in changed)
 
 
+def test_an_encrypted_file_is_taken_and_drawn_by_a_server_that_knows_its_password(
+    http: Any, write_pdf: Any, served_home: Path
+) -> None:
+    path = write_pdf("secret.pdf", OTHER, password="word")
+    status, message = said(send(http, path, "secret.pdf", "secrets"))
+    assert (status, "password" in message) == (422, True)
+    with (
+        started(passwords=["other", "word"]) as knows,
+        httpx.Client(base_url=knows.url, timeout=None) as told,
+    ):
+        kept = send(told, path, "secret.pdf", "secrets").json()
+        page = f"/documents/{kept['id']}/pages/1.png"
+        asked = {"collection": "secrets", "quote": "lighthouse"}
+        assert told.get(page, params=asked).content.startswith(b"\x89PNG")
+    status, message = said(http.get(page, params=asked))
+    assert (status, "needs a (different) password" in message) == (403, True)
+
+
 def test_pages_that_cannot_be_drawn(http: Any, cats: Library, served_home: Path) -> None:
     [document] = cats.store.documents(["cats.pdf"])
     pages = f"/documents/{document.id}/pages"
@@ -119,12 +138,13 @@ def test_pages_that_cannot_be_drawn(http: Any, cats: Library, served_home: Path)
     assert (status, "does not stand on page 2" in message) == (404, True)
     assert said(http.get(f"/documents/{'0' * 64}/pages/1.png"))[0] == 404
     assert said(http.get(f"/documents/{'%2e' * 3}/pages/1.png"))[0] == 400
-    text = document.path.read_bytes()
+    text, before = document.path.read_bytes(), document.path.stat()
     document.path.write_bytes(text + b"\n")
     try:
         assert said(http.get(f"{pages}/1.png"))[0] == 409
     finally:
         document.path.write_bytes(text)
+        os.utime(document.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.mark.parametrize("name", ["nothing", "../default", "", "a b"])

@@ -199,6 +199,20 @@ def test_a_body_that_cannot_be_used(body: bytes, status: int) -> None:
         assert http.get("/models").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/documents"])
+def test_a_body_that_does_not_come_is_not_waited_for(path: str) -> None:
+    with started(body_seconds=0.2, upload_seconds=0.2) as running:
+        host, port = running.root.removeprefix("http://").split(":")
+        kind = "multipart/form-data; boundary=x" if path == "/v1/documents" else "application/json"
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\n"
+        with socket.create_connection((host, int(port))) as slow:
+            begun = b"--x\r\nContent-" if path == "/v1/documents" else b'{"mo'
+            slow.sendall(f"{head}Content-Length: 100\r\n\r\n".encode() + begun)
+            answer = b"".join(iter(lambda: slow.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"was not whole after 0.2 seconds" in answer
+
+
 def test_an_upload_that_is_too_large(served_home: Any) -> None:
     with (
         started(upload=10_000) as running,

@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis
 import pytest
 import schemathesis
+from hypothesis import settings
 
 from ragformer.serve.app import make_app
 
@@ -14,7 +15,7 @@ from .conftest import Running
 
 SCHEMA = schemathesis.openapi.from_dict(make_app().openapi())
 OPERATIONS = {result.ok().label: result.ok() for result in SCHEMA.get_all_operations()}
-EXAMPLES = 10
+EXAMPLES = 50 if settings.get_current_profile_name() == "soak" else 10
 
 
 def test_every_endpoint_is_described() -> None:

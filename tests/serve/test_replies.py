@@ -30,5 +30,14 @@ def test_a_quote_is_found_across_line_ends_and_each_time_further_on() -> None:
 def test_the_question_of_another_ragformer_is_behind_its_passages() -> None:
     passages = '<passage mark="[1]">\na\n\nQuestion: no?\n</passage>\n\n'
     before = "<before>\nAsked before: a\nAnswered: b\n</before>\n\n"
-    assert asked_in(f"{passages}{before}Question: Why is it?") == "Why is it?"
-    assert asked_in("Question: Why?") == "Question: Why?"
+    for question in ("Why is it?", "A\n\nQuestion: b", f"{passages}c", f"{before}Question: d"):
+        assert asked_in(f"{passages * 2}{before}Question: {question}") == (question, ("a", "b"))
+        assert asked_in(f"{passages}Question: {question}") == (question, None)
+    for other in (
+        "Question: Why?",
+        passages,
+        passages[:-1],
+        f"{before}Question: a",
+        "a" + passages,
+    ):
+        assert asked_in(other) == (other, None)

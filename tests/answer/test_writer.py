@@ -1,0 +1,101 @@
+"""Replies written side by side, and prompts that begin like one before, are what each is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from chat_checkpoint import draw_words, write_checkpoint
+
+from ragformer.answer.checkpoints import import_decoder
+from ragformer.answer.prose import answer_in_prose
+from ragformer.answer.remote import Reply
+from ragformer.answer.speaker import local_speaker
+from ragformer.answer.writer import Writer, load_writer
+from ragformer.nn.cache import KVCache
+from ragformer.store.store import Store
+from ragformer.types import WAITING, Answer, Passage
+
+NOTICE = "The notice period is two months. Notice is given in writing, by post or by mail."
+FEES = "Fees are due on 1 May. The fee is 1,250 euros, and it is paid at once."
+QUESTIONS = ["When are fees due?", "How long is it?", "How is notice given, and who gives it?"]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Writer]]:
+    """load(): a writer that has written nothing."""
+    folder = tmp_path_factory.mktemp("imported")
+    texts = [NOTICE, FEES, f'It says: "{FEES}" [2]. ' * 3]
+    import_decoder(write_checkpoint(tmp_path_factory.mktemp("qwen"), texts, 2048), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_words(patch, 50)
+        yield lambda: load_writer(folder)
+
+
+@pytest.fixture(scope="module")
+def passages(add_passage: Callable[..., Passage]) -> list[Passage]:
+    return [add_passage([NOTICE], name="notice.pdf"), add_passage([FEES], name="fees.pdf")]
+
+
+def reply(writer: Writer, question: str, passages: list[Passage]) -> Iterator[str | Reply]:
+    shown = "\n".join(passage.text for passage in passages) * 3
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": shown}]
+    messages[1]["content"] += question
+    return writer.write(messages, passages)
+
+
+def test_replies_by_turns_are_those_of_each_alone(
+    load: Callable[[], Writer], passages: list[Passage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [[p for p in reply(load(), q, passages) if p != WAITING] for q in QUESTIONS]
+    writer = load()
+    widths = []
+    forward = writer.model.transformer.forward
+    monkeypatch.setattr(
+        writer.model.transformer,
+        "forward",
+        lambda ids_BT, **rest: (widths.append(type(rest["cache"])), forward(ids_BT, **rest))[1],
+    )
+    replies = [reply(writer, question, passages) for question in QUESTIONS]
+    written: list[list[str | Reply]] = [[] for _ in QUESTIONS]
+    going = set(range(len(QUESTIONS)))
+    while going:
+        for n in sorted(going):
+            piece = next(replies[n], None)
+            while piece not in (WAITING, None):
+                written[n].append(piece)
+                piece = next(replies[n], None)
+            going -= {n} if piece is None else set()
+    assert written == wanted
+    assert len({"".join(map(str, pieces[:-1])) for pieces in wanted}) == len(QUESTIONS)
+    assert sum(kind is not KVCache for kind in widths) > 10
+
+
+def test_a_prompt_that_begins_like_one_before_is_read_from_there(
+    load: Callable[[], Writer], passages: list[Passage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragformer.answer.writer.PREFILL", 64)
+    wanted = list(reply(load(), QUESTIONS[1], passages))
+    writer = load()
+    list(reply(writer, QUESTIONS[0], passages))
+    read = []
+    forward = writer.model.transformer.forward
+    monkeypatch.setattr(
+        writer.model.transformer,
+        "forward",
+        lambda ids_BT, **rest: (read.append(ids_BT.shape[1]), forward(ids_BT, **rest))[1],
+    )
+    again = list(reply(writer, QUESTIONS[1], passages))
+    assert [p for p in again if p != WAITING] == [p for p in wanted if p != WAITING]
+    prompt_tokens = wanted[-1].usage["prompt_tokens"]
+    assert prompt_tokens > 128 > read[0]
+    assert 0 < writer.prefixes.kept.n_bytes <= writer.prefixes.kept.most_bytes
+
+
+def test_nothing_is_shown_while_it_waits(
+    store: Store, load: Callable[[], Writer], passages: list[Passage]
+) -> None:
+    *pieces, answer = answer_in_prose(QUESTIONS[0], passages, store, local_speaker(load()))
+    assert isinstance(answer, Answer)
+    assert pieces.count(WAITING) > 10
+    assert "".join(map(str, pieces)) == answer.text

@@ -1,0 +1,171 @@
+"""Files into shards, without Ray: what one store would hold, whatever breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from shards_here import OneByOne, index_in_shards, steps_in_shards
+
+from ragformer.cluster import index as under_test
+from ragformer.cluster.engine import RayRunner
+from ragformer.cluster.index import Again, Job, Step, steps_of
+from ragformer.cluster.layout import make_shards, shard_folder, shard_of
+from ragformer.cluster.opening import list_collections
+from ragformer.cluster.shard import Fault
+from ragformer.errors import ClusterError, ConfigError, InputError, StoreFullError
+from ragformer.library import Library
+from ragformer.store.store import Store
+from ragformer.types import OnRay, Progress, Report
+
+WritePdf = Callable[..., Path]
+N = 3
+
+
+def held(library: Library) -> dict[Path, tuple[str, int]]:
+    """By path, the document and the one shard that knows it."""
+    found: dict[Path, tuple[str, int]] = {}
+    for number in range(N):
+        with Store.open(shard_folder(library.folder, number)) as store:
+            for document in store.documents():
+                for path in document.paths:
+                    assert path not in found, "two shards hold one path"
+                    found[path] = document.id, number
+    return found
+
+
+def write_some(write_pdf: WritePdf, n: int = 4) -> Path:
+    for i in range(n):
+        path = write_pdf(f"d{i}.pdf", f"Document {i} tells of the valve number {i * 17}.")
+    return path.parent
+
+
+def status_of(report: Report) -> dict[str, str]:
+    return {outcome.path.name: outcome.status for outcome in report.files}
+
+
+def test_each_document_lies_in_the_shard_of_its_bytes(
+    sharded: Library, write_pdf: WritePdf
+) -> None:
+    docs = write_some(write_pdf)
+    (docs / "copy.pdf").write_bytes((docs / "d0.pdf").read_bytes())
+    (docs / "broken.pdf").write_bytes(b"no PDF")
+    report = index_in_shards(sharded, [docs], N)
+    statuses = {**{f"d{i}.pdf": "added" for i in range(4)}, "copy.pdf": "added"}
+    assert status_of(report) == {**statuses, "broken.pdf": "failed"}
+    assert (report.pages_read, report.chunks_embedded) == (4, 4)
+    assert all(number == shard_of(key, N) for key, number in held(sharded).values())
+    again = index_in_shards(sharded, [docs])
+    assert set(status_of(again).values()) == {"unchanged", "failed"}
+    assert (again.pages_read, again.chunks_embedded) == (0, 0)
+    [info] = list_collections(sharded.folder.parent)
+    assert (info.name, info.documents, info.failed, info.chunks) == ("sharded", 4, 1, 4)
+
+
+def test_a_changed_file_moves_to_the_shard_of_its_new_bytes(
+    sharded: Library, write_pdf: WritePdf
+) -> None:
+    path = write_pdf("a.pdf", "The old text of the valve.")
+    index_in_shards(sharded, [path], N)
+    (before, shard), texts = held(sharded)[path], (f"New text {n}." for n in count())
+    while shard_of(before, N) == shard:
+        write_pdf("a.pdf", next(texts))
+        report = index_in_shards(sharded, [path])
+        assert status_of(report) == {"a.pdf": "replaced"}
+        [(before, _)] = held(sharded).values()
+    assert held(sharded) == {path: (before, shard_of(before, N))}
+
+
+def test_what_is_gone_is_pruned_from_its_shard(sharded: Library, write_pdf: WritePdf) -> None:
+    docs = write_some(write_pdf)
+    index_in_shards(sharded, [docs], N)
+    (docs / "d1.pdf").unlink()
+    report = index_in_shards(sharded, [docs], prune=True)
+    assert status_of(report)["d1.pdf"] == "removed"
+    assert {path.name for path in held(sharded)} == {"d0.pdf", "d2.pdf", "d3.pdf"}
+
+
+def test_a_run_that_breaks_off_goes_on_where_it_was(sharded: Library, write_pdf: WritePdf) -> None:
+    docs = write_some(write_pdf, 6)
+
+    def broken(job: Job) -> Iterator[Step]:
+        """Lost after its first document, then run again, as a worker that was killed."""
+        steps = steps_of(job)
+        for step in steps:
+            yield step
+            if isinstance(step, Progress) and step.outcome is not None:
+                steps.close()
+                yield Again("the worker was lost")
+                yield from steps_of(job)
+                return
+
+    runner = OneByOne()
+    runner.steps = broken
+    steps = steps_in_shards(sharded, [docs], N, runner)
+    report = steps[-1]
+    assert isinstance(report, Report)
+    assert set(status_of(report).values()) == {"added"}
+    assert (report.pages_read, report.chunks_embedded) == (6, 6)
+    counts = [(s.files_done, s.pages_done, s.pages_read) for s in steps if isinstance(s, Progress)]
+    assert counts == sorted(counts)
+    assert len(held(sharded)) == 6
+
+
+def test_one_full_disk_stops_its_shard_only(
+    sharded: Library, write_pdf: WritePdf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = write_some(write_pdf, 6)
+    plain = under_test.index_files
+
+    def full(store: Store, *values: object) -> object:
+        if store.folder == shard_folder(sharded.folder, 1):
+            raise StoreFullError("no space is left to write the collection; free some space")
+        return plain(store, *values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(under_test, "index_files", full)
+    with pytest.raises(ClusterError, match=r"shard 1 of 3 could not be written: no space.*again"):
+        index_in_shards(sharded, [docs], N)
+    others = held(sharded)
+    assert others
+    monkeypatch.setattr(under_test, "index_files", plain)
+    report = index_in_shards(sharded, [docs])
+    assert set(status_of(report).values()) == {"added", "unchanged"}
+    assert report.chunks_embedded == 6 - len(others)
+
+
+def test_a_shard_that_cannot_run_is_named(sharded: Library, write_pdf: WritePdf) -> None:
+    runner = OneByOne()
+    runner.steps = lambda job: iter([Fault(f"on node 10.0.0.{job.number}: no such encoder")])
+    with pytest.raises(ClusterError, match=r"shard 0 of 3 \(and 2 more shards\).*10\.0\.0\.0"):
+        steps_in_shards(sharded, [write_some(write_pdf)], N, runner)
+
+
+def test_a_collection_keeps_its_number_of_shards(tmp_path: Path) -> None:
+    assert make_shards(tmp_path / "a", None, 5) == 5
+    assert make_shards(tmp_path / "a", None, 9) == 5
+    with pytest.raises(InputError, match="has 5 shards, not 4"):
+        make_shards(tmp_path / "a", 4, 4)
+
+
+def test_one_store_does_not_become_shards(library: Library, write_pdf: WritePdf) -> None:
+    list(library.index([write_pdf("a.pdf", "Text.")]))
+    with pytest.raises(InputError, match="is one store"):
+        make_shards(library.folder, 2, 2)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "ray://127.0.0.1:1", "127.0.0.1:x", ":"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="HOST:PORT"):
+        RayRunner(address)
+
+
+def test_a_cluster_that_does_not_answer_is_named() -> None:
+    with pytest.raises(ClusterError, match=r"no Ray cluster answers at 127\.0\.0\.1:9.*ray start"):
+        RayRunner("127.0.0.1:9")
+
+
+def test_a_number_of_shards_is_checked() -> None:
+    with pytest.raises(ConfigError, match="from 1 to 10,000 shards"):
+        OnRay("local", 0)
