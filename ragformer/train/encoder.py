@@ -13,7 +13,7 @@ mixed ones. Not known: how much a long run of the blocks would add.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,14 +39,14 @@ from ragformer.train.loop import (
     Log,
     MuonAdamW,
     bf16,
+    cached_backward,
     learning_rate,
     load_state,
     reuse_memory,
     save_state,
-    train_step,
-    update,
 )
 from ragformer.train.pairs import WEIGHTS, Ids, Pairs, load_pairs, pad
+from ragformer.train.spread import Spread, spreading
 from ragformer.train.taught import (
     Goal,
     ask_teacher,
@@ -58,7 +58,6 @@ from ragformer.train.taught import (
 
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Embed = Callable[[list[Ids]], Tensor]
 
 EMBEDDINGS_SHARE = 0.3
 """Of the counted vectors in the table; the rest is noise, which keeps pieces apart."""
@@ -87,7 +86,7 @@ class Config:
     dev_questions: int = 1000
     dev_every: int = 500
     d_model: int = 256
-    n_layers: int = 3
+    n_layers: int = 1
     max_tokens: int = 128
     batch: int = 192
     chunk: int = 0
@@ -104,7 +103,7 @@ class Config:
     bag_rate: float = 3e-3
     masked_minutes: float = 0.0
     masked_steps: int = 100_000
-    minutes: float = 40.0
+    minutes: float = 20.0
     steps: int = 100_000
     paragraphs_per_file: int = 30_000
     save_every: int = 250
@@ -112,7 +111,18 @@ class Config:
 
 
 def main(config: Config) -> Iterator[str]:
-    """Train and write the weights, resuming from config.work; yields lines of the log."""
+    """Train and write the weights, resuming from config.work; yields lines of the log.
+
+    Under `torchrun` several processes share each batch, and the first one of them says so.
+    """
+    with spreading() as spread:
+        spread.check(config.batch // 2)  # so many rows has the masked stage
+        if config.teacher and spread.n > 1:
+            raise InputError("one process learns from a teacher; leave out torchrun, or --teacher")
+        yield from (line for line in _train(config, spread) if spread.first)
+
+
+def _train(config: Config, spread: Spread) -> Iterator[str]:
     torch.manual_seed(config.seed)
     reuse_memory()
     device = pick_device()
@@ -130,14 +140,17 @@ def main(config: Config) -> Iterator[str]:
     log = Log(config.work / "encoder.csv", model, device)
     bag_log = Log(config.work / "encoder.csv", model.token_weight, device)  # no matrices in it
     bag = _Stage("bag", config.bag_batch, config.bag_rate, config.bag_minutes, config.bag_steps)
-    yield from _contrastive_stage(config, bag, model, sources, bag_log, development, device)
+    yield from _contrastive_stage(config, bag, model, sources, bag_log, development, spread)
     if config.teacher:
         yield from _learn_from_teacher(config, model, tokenizer, sources, log, development, device)
-    orders = [_near_order(_bag_vectors(model, source), config.seed) for source in sources]
+    near = [_near_order(_bag_vectors(model, source), config.seed) for source in sources]
+    orders = spread.agreed(near)  # machines may round apart
     sources = [source.ordered(order) for source, order in zip(sources, orders, strict=True)]
-    yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, device)
+    yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, spread)
     whole = _Stage("contrastive", config.batch, config.peak_rate, config.minutes, config.steps)
-    yield from _contrastive_stage(config, whole, model, sources, log, development, device)
+    yield from _contrastive_stage(config, whole, model, sources, log, development, spread)
+    if not spread.first:
+        return
     write_model_config(model.config, "encoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
     yield draw(log.path, development.path)
@@ -175,9 +188,10 @@ def _masked_stage(
     surprisal: list[float],
     sources: list[Pairs],
     log: Log,
-    device: torch.device,
+    spread: Spread,
 ) -> Iterator[str]:
     """Predict hidden tokens of passages (Devlin et al. 2018, arXiv:1810.04805, section 3.1)."""
+    device = encoder.token_weight.weight.device
     model = _Masked(encoder, surprisal).to(device)
     optimizer = MuonAdamW(model, config.peak_rate, 0.05)
     budget = Budget(config.masked_minutes, config.masked_steps)
@@ -187,17 +201,21 @@ def _masked_stage(
     if not texts:
         raise InputError(f"{config.data} holds no passage of more than 30 tokens")
     rng = random.Random(config.seed + 1 + budget.step)
-    while not budget.done:
+    while (progress := spread.agreed(budget.progress)) < 1:
         ids_BT, keep_BT = pad(rng.sample(texts, min(config.batch // 2, len(texts))), device)
         masked_BT = (torch.rand(ids_BT.shape, device=device) < 0.2) & keep_BT
-        rate = learning_rate(budget.progress, config.peak_rate)
+        n_tokens, n_masked = int(keep_BT.sum()), masked_BT.sum()
+        ids_BT, keep_BT, masked_BT = (spread.share(x) for x in (ids_BT, keep_BT, masked_BT))
+        rate = learning_rate(progress, config.peak_rate)
         with bf16(device):
             hidden_BTD = encoder.hidden(ids_BT.masked_fill(masked_BT, MASK), keep_BT)
             logits_MV = encoder.token_logits(hidden_BTD[masked_BT]).float() + model.bias
-            loss = F.cross_entropy(logits_MV, ids_BT[masked_BT])
-        value = train_step(loss, model, optimizer, rate)
+            loss = F.cross_entropy(logits_MV, ids_BT[masked_BT], reduction="sum") / n_masked
+        value = spread.train_step(loss, model, optimizer, rate)
         budget.step += 1
-        if line := log.add("masked", budget, value, int(keep_BT.sum()), rate):
+        if not spread.first:
+            continue
+        if line := log.add("masked", budget, value, n_tokens, rate):
             yield line
         if budget.step % config.save_every == 0 or budget.done:
             save_state(state, model, optimizer, budget)
@@ -240,27 +258,6 @@ class _Contrastive(nn.Module):
             return loss
         queries_BD, passages_BD = F.normalize(vectors_ND[:, :SHORT_DIMENSIONS], dim=-1).chunk(2)
         return (loss + 0.5 * contrastive_loss(queries_BD, passages_BD, same_BB, scale)) / 1.5
-
-
-def cached_backward(
-    loss_of: Callable[[Tensor], Tensor], embed: Embed, chunks: Sequence[list[Ids]]
-) -> Tensor:
-    """Backward through more texts than memory holds at once, chunk by chunk; returns the loss.
-
-    The loss needs every vector, its gradient only the text's own chunk: embed without gradients,
-    take the loss's gradient by each vector, then embed each chunk again and go on from there.
-    Source: Gao et al. 2021, arXiv:2101.06983.
-    """
-    with torch.no_grad():
-        vectors_ND = torch.cat([embed(chunk) for chunk in chunks])
-    vectors_ND.requires_grad_()
-    loss = loss_of(vectors_ND)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert vectors_ND.grad is not None
-    sizes = [len(chunk) for chunk in chunks]
-    for chunk, grad_ND in zip(chunks, torch.split(vectors_ND.grad, sizes), strict=True):
-        embed(chunk).backward(grad_ND)  # type: ignore[no-untyped-call]
-    return loss.detach()
 
 
 def _draw(n: int, batch: int, rng: random.Random) -> list[int]:
@@ -351,9 +348,10 @@ def _contrastive_stage(
     sources: list[Pairs],
     log: Log,
     development: Development,
-    device: torch.device,
+    spread: Spread,
 ) -> Iterator[str]:
     """Train on pairs, a source a batch, and leave the averaged weights in `encoder`."""
+    device = encoder.token_weight.weight.device
     if stage.name == "contrastive" and config.bag_steps and config.bag_minutes:
         # Small batches would only blur what the bag's large ones have taught the table.
         encoder.transformer.embed.requires_grad_(False)
@@ -366,26 +364,31 @@ def _contrastive_stage(
     load_state(state, model, optimizer, budget, average)
     weights = [WEIGHTS.get(source.name, 1.0) for source in sources]
     rng = random.Random(config.seed + 2 + budget.step)
-    embed = partial(_embed, encoder, device, stage.name == "bag")
-    while not budget.done:
+    embed = partial(spread.embed, partial(_embed, encoder, device, stage.name == "bag"))
+    while (progress := spread.agreed(budget.progress)) < 1:
         source = rng.choices(sources, weights)[0]
         rows = _draw(len(source.queries), stage.batch, rng)
         queries, passages = ([side[i] for i in rows] for side in (source.queries, source.passages))
         keys_B = torch.tensor([source.keys[i] for i in rows], device=device)
-        loss_of = partial(model.loss, same_BB=keys_B[:, None] == keys_B)
+        same_BB = keys_B[:, None] == keys_B
         size = config.chunk or len(rows)
         chunks = [
             side[i : i + size] for side in (queries, passages) for i in range(0, len(rows), size)
         ]
-        rate = learning_rate(budget.progress, stage.rate)
+        rate = learning_rate(progress, stage.rate)
+
+        def loss_of(vectors_ND: Tensor, same_BB: Tensor = same_BB) -> Tensor:
+            return spread.part(model.loss(vectors_ND, same_BB), 1, spread.n)
+
         if config.chunk:
-            loss = cached_backward(loss_of, embed, chunks)
-            value = update(loss, model, optimizer, rate)
+            value = spread.update(cached_backward(loss_of, embed, chunks), model, optimizer, rate)
         else:
             loss = loss_of(torch.cat([embed(chunk) for chunk in chunks]))
-            value = train_step(loss, model, optimizer, rate)
+            value = spread.train_step(loss, model, optimizer, rate)
         average.update(encoder)
         budget.step += 1
+        if not spread.first:
+            continue
         tokens = sum(len(row) for row in queries + passages)
         if line := log.add(stage.name, budget, value, tokens, rate):
             yield line
