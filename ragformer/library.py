@@ -21,11 +21,10 @@ from ragformer.errors import EncoderMismatchError, InputError, NotFoundError
 from ragformer.nn.identity import weights_id
 from ragformer.store.chats import Chats
 from ragformer.store.listing import CollectionInfo
-from ragformer.store.lookup import the_document
+from ragformer.store.lookup import documents_within, the_document
 from ragformer.store.saved_vectors import AnyIndex
 from ragformer.store.store import Store
 from ragformer.store.uploads import drop_uploads
-from ragformer.store.within import without_up
 from ragformer.text.normalize import check_question
 from ragformer.types import Answer, Document, OnRay, Passage, Progress, Report
 
@@ -332,16 +331,9 @@ class Library:
 
     def _scope(self, within: Within) -> list[Document]:
         """The documents to look in, each with the path first that `within` names."""
-        if within is None:
+        if within is None or not self.exists:
             return self.store.documents()
-        names = [without_up(os.fspath(name)) for name in within]
-        documents = self.store.documents(names)
-        if not documents and self.exists:
-            raise NotFoundError(
-                f"no document in collection {self.name} matches {', '.join(names)}; "
-                "`ragformer list` shows what is there"
-            )
-        return documents
+        return documents_within(self.store, within, self.name)
 
     def _retrieve(
         self, asked: Asked, k: int | None, scope: list[Document], within: Within

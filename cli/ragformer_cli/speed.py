@@ -194,7 +194,8 @@ def bench_decode(
 ) -> None:
     """Tokens a second when reading a prompt and writing, for each dtype of the weights.
 
-    With shares of the device's own peaks, measured in the same run. A reading FILE adds what each
+    With shares of the device's own peaks, measured in the same run. On a CPU, shares and times of
+    another dtype count this process's seconds of all processors. A reading FILE adds what each
     dtype loses on its texts, what guessing from the prompt gains on --answers N of its answers,
     and --limit N whole questions.
     """

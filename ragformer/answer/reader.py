@@ -235,7 +235,8 @@ class Reader:
         open_S = self.starts(prompt, prior)
         if not torch.isfinite(open_S).any():
             return Read((), 0.0, 0.0, len(prompt.sources), len(reading.ids))
-        none_1 = self.model.token_logits(prompt_1SD[:, -1:])[0, :1, NO_ANSWER].float()
+        pieces_11V = self.model.token_logits(prompt_1SD[:, -1:], NO_ANSWER + 1)
+        none_1 = pieces_11V[0, :, NO_ANSWER].float()
         first_S1 = torch.log_softmax(torch.cat([open_S, none_1]), -1)
         anywhere_S, none = first_S1[:-1], float(first_S1[-1])
         first_S = anywhere_S.masked_fill(~in_likeliest_sentence(prompt, anywhere_S), -torch.inf)
@@ -322,7 +323,7 @@ class Reader:
         )
         bonus = self.model.pointer_next
         on_B = self.model.place_logits(hidden_B1D, following_B1D)[:, 0, 0].float() + bonus
-        end_B = self.model.token_logits(hidden_B1D)[:, 0, QUOTE].float()
+        end_B = self.model.token_logits(hidden_B1D, QUOTE + 1)[:, 0, QUOTE].float()
         pairs = zip(places_B.tolist(), following_B.tolist(), strict=True)
         open_B = torch.tensor([_joined(reading, a, b) for a, b in pairs], device=self.device)
         on_B = on_B.masked_fill(~open_B, -torch.inf)

@@ -128,9 +128,10 @@ def load_writer(path: Path | None = None) -> Writer:
         raise WeightsError(f"the decoder in {folder} is our own, which reads and does not converse")
     device = pick_device()
     form = load_settings().writer_dtype
+    packed = True
     if form == "auto":
-        size = sum(file.stat().st_size for file in weight_files(folder))
-        form = "bfloat16" if device.type == "cuda" else quickest_form(size <= MOST_PACKED_BYTES)
+        packed = sum(file.stat().st_size for file in weight_files(folder)) <= MOST_PACKED_BYTES
+        form = "bfloat16" if device.type == "cuda" else quickest_form(packed)
     half = device.type == "cuda" or form == "bfloat16" or bf16_is_faster()
     with torch.device("meta"):
         model = Decoder(model_config(folder, "decoder")).to(
@@ -139,5 +140,5 @@ def load_writer(path: Path | None = None) -> Writer:
     load_weights(model, folder)
     tokenizer = ChatTokenizer(folder / "tokenizer.json")
     template = ChatTemplate(chat.template, chat.symbols)
-    model = pack(model.to(device), form)
+    model = pack(model.to(device), form) if packed else model.to(device)
     return Writer(model, tokenizer, template, chat.stops, weights_id(folder))

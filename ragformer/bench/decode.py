@@ -58,16 +58,18 @@ def losses(
     decoder: Path | None = None,
 ) -> dict[str, Any]:
     """For each form what it loses on `texts` contexts of a reading file against float32, and what
-    guessing from the prompt gains when `answers` answers with quotes are written."""
+    guessing from the prompt gains when `answers` answers with quotes are written: those that our
+    decoder gives to its questions, told again token by token."""
     device = device or torch.device("cpu")
     cases = sample(read_reading(path), max(answers, texts), seed)
-    tokenizer = load_decoder(decoder).tokenizer
-    rows = texts_of(cases[:texts], tokenizer)
-    told = [
-        (_prompt_ids(tokenizer, case, eight_passages(cases, at)), tokenizer.encode(answer))
-        for at, case in enumerate(cases[:answers])
-        if (answer := told_answer(case)) is not None
-    ]
+    reader = load_decoder(decoder)
+    rows = texts_of(cases[:texts], reader.tokenizer)
+    told = []
+    for at, case in enumerate(cases[:answers]):
+        passages = eight_passages(cases, at)
+        if (answer := told_answer(reader, case.question, passages)) is not None:
+            ids = _prompt_ids(reader.tokenizer, case, passages)
+            told.append((ids, reader.tokenizer.encode(answer)))
     config, weights = base_weights(shape, decoder)
     exact = in_form(config, weights, "float32", device)
     figures = {}
@@ -81,8 +83,9 @@ def losses(
 
 
 def _that_fit(told: Sequence[Told], most: int) -> list[Told]:
-    """Prompts cut from the front, where they are long, so that the answer has room."""
-    return [(prompt[-(most - len(answer)) :], answer) for prompt, answer in told]
+    """Prompts cut at the end, where they are long, so that the answer has room: the passage that
+    it most likely quotes comes first."""
+    return [(prompt[: most - len(answer)], answer) for prompt, answer in told]
 
 
 def _prompt_ids(tokenizer: Tokenizer, case: ReadingCase, passages: Passages) -> list[int]:

@@ -5,15 +5,16 @@ Both on real text: of the contexts of a reading file, and answers with quotes fr
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ragformer.answer.answer import short_form
+from ragformer.answer.reader import Reader
 from ragformer.bench.machine import median_of
-from ragformer.bench.runtime import prefilled
+from ragformer.bench.runtime import now, prefilled
 from ragformer.eval.cases import ReadingCase
 from ragformer.nn.cache import KVCache
 from ragformer.nn.generate import generate
@@ -23,7 +24,7 @@ from ragformer.text.sentences import sentence_spans
 from ragformer.text.tokenizer import Tokenizer
 from ragformer.types import Sampling
 
-A_FEW = 8
+A_FEW = 4
 """Tokens read at once: few enough for the packed product, which a text is otherwise not read by."""
 TEXT_TOKENS = 256
 Told = tuple[list[int], list[int]]
@@ -71,15 +72,17 @@ def texts_of(cases: Sequence[ReadingCase], tokenizer: Tokenizer) -> list[list[in
     return [row for row in rows if len(row) > 1]
 
 
-def told_answer(case: ReadingCase, mark: int = 1) -> str | None:
-    """The case's own answer, and the sentence it stands in as a quote; None where there is none."""
-    text = case.sources[0][1]
-    for gold in case.golds:
-        at = text.find(gold)
-        for start, end in sentence_spans(text):
-            if start <= at < end:
-                return f"{gold}: “{text[start:end].strip()}” [{mark}]"
-    return None
+def told_answer(reader: Reader, question: str, passages: Sequence[tuple[str, str]]) -> str | None:
+    """What the decoder answers, as `answer` shows it: its words, the sentences they stand in as a
+    quote, and its mark. None where there is nothing to copy."""
+    read = reader.read(question, passages)
+    if not read.candidates:
+        return None
+    best = read.candidates[0]
+    text = passages[best.passage][1]
+    touched = [(a, b) for a, b in sentence_spans(text) if a < best.end and best.start < b]
+    quote = text[touched[0][0] : touched[-1][1]].strip()
+    return f"{short_form(text[best.start : best.end])}\n\n“{quote}” [{best.passage + 1}]\n"
 
 
 class _Told(nn.Module):
@@ -99,8 +102,9 @@ class _Told(nn.Module):
 
 
 def lookup_gain(model: Decoder, prompts: Sequence[Told]) -> dict[str, Any]:
-    """Seconds to write each answer behind its prompt, with guesses from the prompt and without, in
-    turns; `times` is how many times as fast guessing is, all together and a prompt each."""
+    """Tokens a second of the processor (of the clock on a GPU) when each answer is written behind
+    its prompt, with guesses from the prompt and without, in turns; `times` is how many times as
+    fast guessing is, all together and a prompt each."""
     if not prompts:
         return {"n": 0}
     plain: list[float] = []
@@ -124,11 +128,13 @@ def lookup_gain(model: Decoder, prompts: Sequence[Told]) -> dict[str, Any]:
 
 
 def _seconds_to_tell(told: _Told, cache: KVCache, first: int, lookup: Lookup | None) -> float:
-    start = time.perf_counter()
+    device = told.transformer.embed.weight.device
+    start = now(device)
     sampling = Sampling(max_new_tokens=len(told.told))
     # It has all that `generate` uses of a decoder.
     for token in generate(told, cache, first, sampling, lookup=lookup):  # type: ignore[arg-type]
         if token != told.told[told.written]:
             raise AssertionError("what was told was not written")
         told.written += 1
-    return time.perf_counter() - start
+    taken = now(device).since(start)
+    return taken.wall if device.type == "cuda" else taken.processor

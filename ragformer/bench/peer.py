@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ragformer.bench.runtime import Side, Weights
+from ragformer.bench.runtime import Seconds, Side, Weights, now
 from ragformer.errors import InputError, NotFoundError
 from ragformer.nn.config import TransformerConfig
-from ragformer.nn.device import synchronize
 from ragformer.nn.families import FAMILIES, their_name
 
 _SEGMENTS = "transformer.segments.weight"
@@ -31,16 +29,14 @@ def _side(
 ) -> Side:
     model = reference(config, weights, dtype).to(device)
 
-    def write(ids_1T: Tensor, n: int) -> tuple[float, float]:
+    def write(ids_1T: Tensor, n: int) -> tuple[Seconds, Seconds]:
         stamps = []
 
         def stamp(ids_BT: Tensor, *_: object, **__: object) -> Tensor:
-            synchronize(device)
-            stamps.append(time.perf_counter())
+            stamps.append(now(device))
             return torch.zeros(len(ids_BT), dtype=torch.bool, device=device)
 
-        synchronize(device)
-        start = time.perf_counter()
+        start = now(device)
         model.generate(
             ids_1T,
             attention_mask=torch.ones_like(ids_1T),
@@ -50,7 +46,7 @@ def _side(
             pad_token_id=0,
             stopping_criteria=[stamp],
         )
-        return stamps[0] - start, stamps[-1] - stamps[0]
+        return stamps[0].since(start), stamps[-1].since(stamps[0])
 
     table = config.vocab_size * config.d_model * (0 if config.tie_embeddings else 1)
     read = sum(weight.numel() for weight in weights.values()) - table

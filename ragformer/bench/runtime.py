@@ -3,7 +3,9 @@
     prompt -> prefill (share of the matrix-product peak) -> decode steps (share of the bandwidth)
 
 All sides, a peer's too, take turns on the same prompt: a machine that others work on as well is as
-unkind to one as to another, so compare rows of one run. Peaks are measured in the same run.
+unkind to one as to another, so compare rows of one run. Peaks are measured in the same run. On a
+CPU, shares of them and times of another side count the seconds of this process on all processors
+together, which others at work do not lengthen; tokens/s are by the clock, too.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ from ragformer.bench.machine import median_of, peak_bytes
 from ragformer.errors import InputError
 from ragformer.nn.cache import KVCache
 from ragformer.nn.config import TransformerConfig
-from ragformer.nn.device import copy_bandwidth, matmul_peak, synchronize
+from ragformer.nn.device import Clock, copy_bandwidth, matmul_peak, synchronize
 from ragformer.nn.generate import generate
 from ragformer.nn.graph import Stepper
 from ragformer.nn.heads import Decoder
@@ -49,6 +51,9 @@ FORMS_ON = {"cpu": FORMS, "cuda": ("bfloat16", "int8", "int4")}
 SHARED_PROMPT = 64
 """Tokens before the steps of a batch: its rows begin alike, and reading is timed apart."""
 
+PROCESSOR = "_by_processor"
+"""Behind a figure's name: a second of the processor, not of the clock."""
+
 PEAK_SIZE = 1024
 """Rows and columns of the square product that is the peak: smaller and larger ones are slower."""
 
@@ -68,6 +73,16 @@ class Work:
     repeats: int = 3
 
 
+class Seconds(NamedTuple):
+    """On the clock, and of this process on all processors together."""
+
+    wall: float
+    processor: float
+
+    def since(self, start: Seconds) -> Seconds:
+        return Seconds(self.wall - start.wall, self.processor - start.processor)
+
+
 @dataclass(slots=True)
 class Side:
     """One way to run the weights. write: seconds up to the first of n tokens, and for the others.
@@ -77,8 +92,8 @@ class Side:
     """
 
     name: str
-    write: Callable[[Tensor, int], tuple[float, float]]
-    rows: Callable[[Tensor, int, int], float] | None
+    write: Callable[[Tensor, int], tuple[Seconds, Seconds]]
+    rows: Callable[[Tensor, int, int], Seconds] | None
     step_bytes: int
     product: torch.dtype
     times: dict[str, list[float]] = field(default_factory=dict)
@@ -105,22 +120,25 @@ def run(
         )
     sides = [our_side(config, weights, form, device) for form in forms]
     sides += peer(config, weights, device) if peer else []
-    copied = copy_bandwidth(device)
-    peaks = {d: matmul_peak(device, PEAK_SIZE, dtype=d) for d in {side.product for side in sides}}
+    clock: Clock = time.perf_counter if device.type == "cuda" else time.process_time
+    copied = copy_bandwidth(device, clock=clock)
+    peaks = {
+        dtype: matmul_peak(device, PEAK_SIZE, dtype=dtype, clock=clock)
+        for dtype in {side.product for side in sides}
+    }
     ids_1T = torch.randint(0, config.vocab_size, (1, prompt), device=device)
     time_in_turns(sides, ids_1T, work)
+    costs = _Costs(config, prompt, work.new, copied, peaks, device.type == "cuda")
     return {
         "model": shape or "shipped",
         "parameters": sum(weight.numel() for weight in weights.values()),
+        "threads": torch.get_num_threads(),
         "prompt_tokens": prompt,
         "new_tokens": work.new,
         "copy_gb_per_second": copied / 1e9,
         "matmul_gflops": {_name(dtype): peak / 1e9 for dtype, peak in peaks.items()},
         "peak_memory_mb": _peak_memory(device) / 2**20,
-        "sides": {
-            side.name: _figures(side, sides, _Costs(config, prompt, work.new, copied, peaks))
-            for side in sides
-        },
+        "sides": {side.name: _figures(side, sides, costs) for side in sides},
     }
 
 
@@ -181,11 +199,11 @@ def prefilled(model: Decoder, ids_1T: Tensor, room: int) -> tuple[KVCache, Tenso
 
 
 @torch.inference_mode()
-def _write(model: Decoder, ids_1T: Tensor, n: int) -> tuple[float, float]:
-    start = _now(ids_1T.device)
+def _write(model: Decoder, ids_1T: Tensor, n: int) -> tuple[Seconds, Seconds]:
+    start = now(ids_1T.device)
     cache, hidden_11D = prefilled(model, ids_1T, n)
     first = int(model.token_logits(hidden_11D).argmax())
-    read = _now(ids_1T.device)
+    read = now(ids_1T.device)
     if ids_1T.is_cuda:
         stepper, token_11 = Stepper(model, cache), torch.full_like(ids_1T[:, :1], first)
         for _ in range(n - 1):
@@ -193,15 +211,15 @@ def _write(model: Decoder, ids_1T: Tensor, n: int) -> tuple[float, float]:
     else:
         for _ in generate(model, cache, first, Sampling(max_new_tokens=n - 1)):
             pass
-    return read - start, _now(ids_1T.device) - read
+    return read.since(start), now(ids_1T.device).since(read)
 
 
 @torch.inference_mode()
-def _rows(model: Decoder, ids_1T: Tensor, batch: int, n: int) -> float:
+def _rows(model: Decoder, ids_1T: Tensor, batch: int, n: int) -> Seconds:
     one, _ = prefilled(model, ids_1T[:, :SHARED_PROMPT], 0)
     cache = one.repeat(batch, n)
     ids_B1 = torch.arange(batch, device=ids_1T.device)[:, None] % model.config.vocab_size
-    start = _now(ids_1T.device)
+    start = now(ids_1T.device)
     stepper = Stepper(model, cache) if ids_1T.is_cuda else None
     for _ in range(n):
         if stepper:
@@ -209,7 +227,7 @@ def _rows(model: Decoder, ids_1T: Tensor, batch: int, n: int) -> float:
         else:
             logits_BV = model.token_logits(model.transformer(ids_B1, cache=cache))[:, -1]
         ids_B1 = logits_BV.argmax(-1, keepdim=True)
-    return _now(ids_1T.device) - start
+    return now(ids_1T.device).since(start)
 
 
 def time_in_turns(sides: Sequence[Side], ids_1T: Tensor, work: Work) -> None:
@@ -219,20 +237,21 @@ def time_in_turns(sides: Sequence[Side], ids_1T: Tensor, work: Work) -> None:
     for _ in range(work.repeats):
         for side in sides:
             first, others = side.write(ids_1T, work.new)
-            _note(side, "prefill_tokens_per_second", ids_1T.shape[1] / first)
-            _note(side, "seconds_to_first_token", first)
+            _note(side, "prefill_tokens_per_second", ids_1T.shape[1], first)
+            side.times.setdefault("seconds_to_first_token", []).append(first.wall)
             if 1 in work.batches:
-                _note(side, "decode_1", (work.new - 1) / others)
+                _note(side, "decode_1", work.new - 1, others)
             if side.rows is None:
                 continue
             for batch in work.batches:
                 if batch > 1:
                     n = max(2, work.new // 4)
-                    _note(side, f"decode_{batch}", batch * n / side.rows(ids_1T, batch, n))
+                    _note(side, f"decode_{batch}", batch * n, side.rows(ids_1T, batch, n))
 
 
-def _note(side: Side, name: str, value: float) -> None:
-    side.times.setdefault(name, []).append(value)
+def _note(side: Side, name: str, tokens: int, taken: Seconds) -> None:
+    side.times.setdefault(name, []).append(tokens / taken.wall)
+    side.times.setdefault(f"{name}{PROCESSOR}", []).append(tokens / taken.processor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +263,7 @@ class _Costs:
     new: int
     copied: float
     peaks: Mapping[torch.dtype, float]
+    on_gpu: bool
 
     def flops(self) -> float:
         """Of a prompt's token: two a weight of the blocks, and attention to half the prompt."""
@@ -262,19 +282,24 @@ class _Costs:
 
 def _figures(side: Side, sides: Sequence[Side], costs: _Costs) -> dict[str, Any]:
     figures: dict[str, Any] = {name: median_of(values) for name, values in side.times.items()}
-    prefill = figures["prefill_tokens_per_second"]["median"]
+    kind = "" if costs.on_gpu else PROCESSOR
+    prefill = figures[f"prefill_tokens_per_second{kind}"]["median"]
     figures["prefill_share_of_peak"] = prefill * costs.flops() / costs.peaks[side.product]
     if "decode_1" in side.times:
-        read = costs.step_bytes(side) * figures["decode_1"]["median"]
+        read = costs.step_bytes(side) * figures[f"decode_1{kind}"]["median"]
         figures["decode_share_of_copy_bandwidth"] = read / costs.copied
-        figures["times"] = {other.name: _times(side, other) for other in sides if other is not side}
+        figures["times"] = {
+            other.name: _times(side, other, f"decode_1{kind}")
+            for other in sides
+            if other is not side
+        }
     figures["step_mb"] = side.step_bytes / 2**20
     return figures
 
 
-def _times(side: Side, other: Side) -> dict[str, float]:
+def _times(side: Side, other: Side, name: str) -> dict[str, float]:
     """How many times as fast as the other a side decodes one row, turn by turn."""
-    turns = zip(side.times["decode_1"], other.times["decode_1"], strict=True)
+    turns = zip(side.times[name], other.times[name], strict=True)
     return median_of([ours / theirs for ours, theirs in turns])
 
 
@@ -286,6 +311,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> Seconds:
+    """Once the device has done what it was given."""
     synchronize(device)
-    return time.perf_counter()
+    return Seconds(time.perf_counter(), time.process_time())

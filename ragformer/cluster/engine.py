@@ -38,6 +38,9 @@ STEPS_AHEAD = 32  # of a task, that nobody has taken yet
 FILES_AT_ONCE = 64  # hashed by one task
 ANSWER_SECONDS = 60.0  # for which a shard that is starting, or was lost and restarts, is waited for
 _REACH_SECONDS = 5.0
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a client of HTTP/2, and so of Ray's head, says first; a server says SETTINGS back."""
+_SETTINGS = 4
 _OBJECTS = 1 << 28  # bytes for what is on its way: steps, rows and a question's vector are small
 
 
@@ -82,7 +85,7 @@ def connect(address: str) -> Any:
 
 
 def _reach(address: str) -> None:
-    """Ray itself would try for a minute and end with a page of text."""
+    """Ray itself would try for minutes and end with a page of text."""
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and "/" not in host):
         raise InputError(
@@ -90,12 +93,26 @@ def _reach(address: str) -> None:
             f"{address!r} is neither"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
+        said = _said_back(host.strip("[]"), int(port))
     except (OSError, OverflowError) as error:
         raise ClusterError(
             f"no Ray cluster answers at {address} ({error}); "
             "start one there with `ray start --head`, or check the address"
         ) from error
+    if len(said) < 4 or said[3] != _SETTINGS:
+        raise ClusterError(
+            f"what listens at {address} is no head of a Ray cluster; give the address that "
+            "`ray start --head` has told, with its port (6379 unless set otherwise)"
+        )
+
+
+def _said_back(host: str, port: int) -> bytes:
+    """What the first frame from there begins with, b"" where it hangs up; TimeoutError for none."""
+    with socket.create_connection((host, port), _REACH_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return bytes([0, 0, 0, _SETTINGS])  # only Ray has the keys to ask more
+        connection.sendall(_HELLO)
+        return connection.recv(9)
 
 
 class RayRunner:

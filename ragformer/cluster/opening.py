@@ -36,7 +36,7 @@ def open_collection(settings: Settings) -> Store:
         return Store.open(folder)
     if settings.collection == DEFAULT_COLLECTION:
         return Store.empty(folder)
-    names = ", ".join(info.name for info in list_collections(settings.collections)) or "none yet"
+    names = ", ".join(collection_names(settings.collections)) or "none yet"
     raise NotFoundError(
         f"there is no collection {settings.collection} in {settings.home}; "
         f"there are: {names}. `ragformer index -c {settings.collection} PATH` makes it"
@@ -65,6 +65,13 @@ def open_index(store: Store, encoder_id: str) -> AnyIndex:
     if isinstance(store, ShardedStore):
         return ShardedIndex(store, encoder_id)
     return saved_vectors.open_index(store, encoder_id)
+
+
+def collection_names(folder: Path) -> list[str]:
+    """Of every collection in `folder`, in order."""
+    return sorted(
+        path.parent.name for name in (DATABASE, LABEL) for path in folder.glob(f"*/{name}")
+    )
 
 
 def list_collections(folder: Path) -> list[CollectionInfo]:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ragformer.errors import NotFoundError, RagformerError
+from ragformer.store.by_words import Within, ranked_by_words
 from ragformer.store.files import DATABASE
 from ragformer.store.read_vectors import Ids, Vectors
 from ragformer.store.saved_vectors import AnyIndex, open_index
@@ -115,24 +116,24 @@ class Shard:
 
     def ranked(
         self,
-        sql: str,
         table: str,
         phrases: Sequence[str],
-        values: Sequence[Any],
+        k: int,
+        within: Within | None,
         ours: Counts,
         shared: Counts,
     ) -> list[tuple[int, float]]:
         """The best rows by bm25 in a collection with the `shared` counts, best first.
 
-        sql: gives (rowid, score) of one FTS5 table for a phrase and `values`, the last of which is
-        how many. ours: the counts of this table alone.
+        table, phrases, within: as for `Store.best_by_words`. ours: the counts of this table alone.
         """
-        *within, k = values
-        lengths = f"SELECT found.rowid, score, sz FROM ({sql}) AS found"
+        limits = () if within is None else (within.value,)
+        alone = ranked_by_words(table, within)
+        lengths = f"SELECT found.rowid, score, sz FROM ({alone}) AS found"
         lengths += f" JOIN {table}_docsize AS size ON size.id = found.rowid"
         ids, scores = np.zeros(0, np.int64), np.zeros(0)
         for n, phrase in enumerate(phrases):
-            rows = self.store.query(lengths, phrase, *within, -1) if ours.n_with[n] else []
+            rows = self.store.query(lengths, phrase, *limits, -1) if ours.n_with[n] else []
             if not rows:
                 continue
             n_tokens = np.array([_tokens(row[2]) for row in rows], dtype=float)

@@ -10,8 +10,8 @@ ORDER BY and LIMIT hold within a shard only, but for search by words.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,11 +28,11 @@ from ragformer.cluster.layout import count_shards, shard_folder
 from ragformer.cluster.shard import Fault, Shard
 from ragformer.errors import StoreError, StoreReadOnlyError
 from ragformer.retrieve.fuse import best
+from ragformer.store.by_words import Within
 from ragformer.store.read_vectors import Ids, Vectors
 from ragformer.store.store import Store
 from ragformer.types import Document
 
-_RANKED = re.compile(r"bm25\((\w+)")
 _IDS = frozenset({"id", "rowid"})
 
 
@@ -100,8 +100,6 @@ class ShardedStore(Store):
         return self._generation[0]
 
     def named_rows(self, sql: str, *values: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
-        if ranked := _RANKED.search(sql):
-            return ["rowid", "score"], list(self._ranked(sql, ranked[1], *values))
         local = self._local(values)
         answers = self._each("rows", lambda number: (sql, local[number]))
         names: list[str] = next(iter(answers.values()))[0]
@@ -122,6 +120,21 @@ class ShardedStore(Store):
         if self._documents is None or self._documents[0] != generation:
             self._documents = generation, super().documents()
         return list(self._documents[1])
+
+    def best_by_words(
+        self, table: str, phrases: Sequence[str], k: int, within: Within | None = None
+    ) -> list[tuple[int, float]]:
+        """With what is rare in the whole collection."""
+        own: list[Within | None] = [None] * self._n
+        if within is not None:
+            values = self._local([within.value])
+            own = [dataclasses.replace(within, value=value) for (value,) in values]
+        counts = self._each("counts", lambda _: (table, phrases))
+        shared = reduce(add, counts.values())
+        found = self._each(
+            "ranked", lambda s: (table, phrases, k, own[s], counts.get(s, shared), shared)
+        )
+        return self._best(found, k)
 
     def encoders(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -189,18 +202,6 @@ class ShardedStore(Store):
                 f"{self._faults[min(self._faults)]}"
             )
         return given
-
-    def _ranked(
-        self, sql: str, table: str, match: str, *limits: Any
-    ) -> Iterator[tuple[int, float]]:
-        """bm25 with what is rare in the whole collection; the last of `limits` is how many."""
-        phrases, local = match.split(" OR "), self._local(limits)
-        counts = self._each("counts", lambda _: (table, phrases))
-        shared = reduce(add, counts.values())
-        found = self._each(
-            "ranked", lambda s: (sql, table, phrases, local[s], counts.get(s, shared), shared)
-        )
-        yield from self._best(found, limits[-1])
 
     def _best(
         self, found: Mapping[int, Sequence[tuple[int, float]]], k: int

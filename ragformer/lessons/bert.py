@@ -8,8 +8,9 @@ The gain is what reading was worth.
 
 From: Devlin et al. 2018, "BERT", arXiv:1810.04805, sections 3.1 (masked words) and 4.2 (spans).
 
-Try next: N_LABELLED of 100 and of 3,000; leave the pretrained weights as they are and train the two
-outputs alone; mask one word in two; another question in stories.py.
+Try next: three times the steps of learning to answer: does the fresh one catch up? N_LABELLED of
+100 and of 3,000; the pretrained weights left as they are, and the two outputs trained alone; one
+word in two masked; another question in stories.py.
 """
 
 from __future__ import annotations

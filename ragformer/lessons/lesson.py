@@ -36,6 +36,9 @@ LESSONS = (
     "diffusion",
     "music",
     "sound",
+    "lora",
+    "prompt",
+    "explain",
 )
 """In the order of the course."""
 

@@ -106,7 +106,7 @@ def go_on(model: Decoder, piece: Sequence[Note]) -> list[Note]:
 
 def run(setting: Setting) -> Iterator[str | Loss | Outcome]:
     need("matplotlib")
-    pieces = list(load_chorales(every=setting.size(2, 20)))
+    pieces = list(load_chorales(every=setting.size(2, 30)))
     random.Random(0).shuffle(pieces)
     n_test = max(1, len(pieces) // 10)
     test, train = pieces[:n_test], pieces[n_test:]

@@ -11,8 +11,8 @@ From: Gong et al. 2021, "AST: Audio Spectrogram Transformer", arXiv:2104.01778, 
 vowels differ: Peterson & Barney 1952, "Control Methods Used in a Study of the Vowels".
 
 Try next: patches of one moment and all bands (HIGH = 64, WIDE = 1), then of one band and all
-moments; train in silence only (LOUD = 40) and see what noise then does; a sound of your own in
-signals.py; record yourself saying "ah" at 8,000 values a second.
+moments; train almost without noise (QUIET = 20) and see what noise then does; a sound of your own
+in signals.py; record yourself saying "ah" at 8,000 values a second.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def draw_read(digits: Digits, said_N: Tensor, shares_NYX: Tensor) -> Any:
             draw_digit(axes[place + 10], digits.ink[at])
             _draw_looks(axes[place + 10], shares_NYX[at])
     figure.suptitle(
-        "digits never seen, and in red what was looked at; in the lower half the misread"
+        "digits never seen, and in red what was looked at; below, those that were misread"
     )
     return figure
 
@@ -124,7 +124,7 @@ def draw_places(model: PatchClassifier) -> Any:
 def run(setting: Setting) -> Iterator[str | Loss | Outcome]:
     train, test = load_digits()
     model, generator = new_model(setting), torch.Generator().manual_seed(0)
-    yield from fit(model, lambda: loss_on(model, train, generator), setting.size(2000, 150), 1e-2)
+    yield from fit(model, lambda: loss_on(model, train, generator), setting.size(2000, 130), 1e-2)
     said_N, shares_NYX = read(model, test)
     for name, digits in {"trained on": train, "never seen": test}.items():
         right = float((read(model, digits)[0] == digits.label).float().mean())

@@ -4,7 +4,8 @@ A decode step multiplies a row or a few by every weight, so what it costs is fet
 are smaller (int8, int4), or lie in the order in which they are read (float16, whose sums are
 float32 and whose weights are bfloat16's or finer; on CPU 2 to 3 times PyTorch's own product).
 Many rows, a prompt, are multiplied with the weights as they were loaded, so that reading loses
-nothing. What writing loses, `ragformer bench decode` prints.
+nothing: those of bfloat16, on CPU, in oneDNN's order, which is 1.3 to 1.8 times PyTorch's own
+product for few rows and no slower for many. What writing loses, `ragformer bench decode` prints.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +24,11 @@ from ragformer.nn.heads import Decoder
 from ragformer.nn.transformer import MLP, Attention
 
 FORMS = ("float32", "bfloat16", "float16", "int8", "int4")
-"""What a decoder is run in. The first two: all of it, and nothing is packed."""
+"""What a decoder is run in. The first two: all of it, and no weight is rounded."""
 GROUP = 32
 """Weights of a row that share a scale and a zero in int4."""
-MOST_ROWS = {"float16": 16, "int8": 64, "int4": 12}
-"""Past so many rows the plain product takes no longer (2 cores with AVX-512, bfloat16)."""
+MOST_ROWS = {"bfloat16": 0, "float16": 6, "int8": 64, "int4": 12}
+"""Past so many rows the weight as loaded takes no longer (2 cores with AVX-512, bfloat16)."""
 
 Product = Callable[[Tensor], Tensor]
 """Rows [N, K] by the packed weight: [N, M]."""
@@ -37,19 +38,21 @@ class Packed(nn.Module):
     """A linear layer that multiplies few rows with its packed weight; n_bytes: what that reads."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, form: str) -> None:
-        """weight, bias: of the layer it stands for. form: "float16", "int8" or "int4"."""
+        """weight, bias: of the layer it stands for. form: all of FORMS but the first."""
         super().__init__()
-        self.weight, self.bias = weight, bias
+        self.bias = bias
         if form == "int4" and not _fits_int4(weight):
             form = "int8"
         self.most_rows = MOST_ROWS[form]
-        pack = {"float16": _float16, "int8": _int8, "int4": _int4}[form]
-        self._product, self.n_bytes = pack(weight.detach())
+        self._many, self.n_bytes = _as_loaded(weight.detach(), bias), weight.nbytes
+        if form != "bfloat16":
+            pack = {"float16": _float16, "int8": _int8, "int4": _int4}[form]
+            self._few, self.n_bytes = pack(weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         if math.prod(x.shape[:-1]) > self.most_rows:
-            return F.linear(x, self.weight, self.bias)
-        out = self._product(x.flatten(0, -2)).to(x.dtype).view(*x.shape[:-1], -1)
+            return self._many(x)
+        out = self._few(x.flatten(0, -2)).to(x.dtype).view(*x.shape[:-1], -1)
         return out if self.bias is None else out + self.bias
 
 
@@ -57,10 +60,11 @@ class Packed(nn.Module):
 def pack(model: Decoder, form: str) -> Decoder:
     """Have every linear layer of the blocks, and the table of the logits, packed in `form`.
 
-    The first two of FORMS change nothing. In int4 the table is int8: it is as fast and its
-    roundings fall on the logits themselves. Raises ConfigError where this machine has no kernel.
+    float32 changes nothing, nor bfloat16 where it has no order of its own. In int4 the table is
+    int8: it is as fast and its roundings fall on the logits themselves. Raises ConfigError where
+    this machine has no kernel.
     """
-    if form in FORMS[:2]:
+    if form == "float32" or (form == "bfloat16" and not _has_order(model.transformer.embed.weight)):
         return model
     if form == "float16" and model.transformer.embed.weight.is_cuda:
         raise ConfigError("float16 is packed on a CPU; a GPU runs bfloat16, int8 or int4")
@@ -89,8 +93,7 @@ def bytes_per_step(model: Decoder) -> int:
     table = model.transformer.embed if model.lm_head is None else model.lm_head
     total = head.n_bytes if isinstance(head, Packed) else table.weight.nbytes
     packed = [part for part in model.transformer.blocks.modules() if isinstance(part, Packed)]
-    inside = {id(weight) for part in packed for weight in part.parameters()}
-    rest = (w for w in model.transformer.blocks.parameters() if id(w) not in inside)
+    rest = model.transformer.blocks.parameters()
     return total + sum(part.n_bytes for part in packed) + sum(weight.nbytes for weight in rest)
 
 
@@ -98,15 +101,16 @@ def bytes_per_step(model: Decoder) -> int:
 def quickest_form(packed: bool = True, size: int = 4096, times: int = 3) -> str:
     """Which of the forms that lose nothing worth telling multiplies one row fastest here.
 
-    packed: whether float16 may be the answer; it has to win clearly, as it takes memory of its
-    own. Measured once, in a third of a second, on a matrix too large for most caches; the best of
-    `times` in turns counts.
+    packed: whether weights are packed, and float16 may be the answer; it has to win clearly, as
+    it takes memory of its own. Measured once, in a third of a second, on a matrix too large for
+    most caches; the best of `times` in turns counts.
     """
     weight = torch.ones(size, size)
     half = weight.bfloat16()
+    by_half = _as_loaded(half) if packed else partial(F.linear, weight=half)
     products: dict[str, Product] = {
         "float32": lambda x: F.linear(x, weight),
-        "bfloat16": lambda x: F.linear(x.bfloat16(), half),
+        "bfloat16": lambda x: by_half(x.bfloat16()),
     }
     if packed and "fbgemm" in torch.backends.quantized.supported_engines:
         products["float16"] = _float16(weight)[0]
@@ -121,6 +125,28 @@ def quickest_form(packed: bool = True, size: int = 4096, times: int = 3) -> str:
     if best.get("float16", math.inf) < 0.8 * min(best["float32"], best["bfloat16"]):
         return "float16"
     return "bfloat16" if best["bfloat16"] < best["float32"] else "float32"
+
+
+def _has_order(weight: Tensor) -> bool:
+    """Whether oneDNN packs such a weight here: a bfloat16 one, on a CPU that multiplies those."""
+    if weight.device.type != "cpu" or weight.dtype != torch.bfloat16:
+        return False
+    return hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported") and bool(
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+def _as_loaded(weight: Tensor, bias: Tensor | None = None) -> Product:
+    """By the weight unrounded. Packed by oneDNN it stands for the plain one, which may be freed."""
+    if not _has_order(weight):
+        return partial(F.linear, weight=weight, bias=bias)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+
+    def product(x: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        return out
+
+    return product
 
 
 def _float16(weight: Tensor) -> tuple[Product, int]:

@@ -7,6 +7,8 @@ laid end to end, each of which sees itself.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +27,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == self.weight.dtype:  # PyTorch sums those in float32 itself
+            return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
         return F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps).to(x.dtype)
 
 
@@ -41,13 +45,22 @@ def rope_table(
 
     Source: Su et al. 2021, arXiv:2104.09864, equation 34, in the half-split layout of GPT-NeoX.
     """
-    exponents = torch.arange(0, d_head, 2, device=positions_BT.device, dtype=torch.float32)
-    frequencies = theta ** (-exponents / d_head)
-    if scaling is not None:
-        frequencies = stretched(frequencies, scaling)
-    angles = positions_BT[..., None].float() * frequencies
-    angles = torch.cat([angles, angles], dim=-1)[:, None]
-    return angles.cos(), angles.sin()
+    frequencies_E = _frequencies(d_head, theta, scaling, positions_BT.device)
+    angles_B1TE = positions_BT[:, None, :, None].float() * frequencies_E
+    return angles_B1TE.cos(), angles_B1TE.sin()
+
+
+@cache
+def _frequencies(
+    d_head: int, theta: float, scaling: RopeScaling | None, device: torch.device
+) -> Tensor:
+    """Of every entry, float32 [E]; made once, as a decode step has no time for it."""
+    with torch.inference_mode(False):
+        exponents = torch.arange(0, d_head, 2, device=device, dtype=torch.float32)
+        frequencies = theta ** (-exponents / d_head)
+        if scaling is not None:
+            frequencies = stretched(frequencies, scaling)
+        return torch.cat([frequencies, frequencies])
 
 
 def sinusoids(positions_BT: Tensor, d_model: int, theta: float) -> Tensor:
@@ -74,6 +87,9 @@ def apply_rope(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 _PLAIN_SCORES = 1 << 20
 """Scores a head up to which the plain products win on CPU; past it their memory is what costs."""
+_FEW_QUERIES = 9
+"""So many are a decode step's. For them PyTorch's bfloat16 products on CPU take up to twice what
+float32's do, with all keys and values converted first."""
 
 
 def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -91,6 +107,8 @@ def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, bias: Tensor | None =
             attn_mask=None if bias is None else bias.to(q_BHTE.dtype),
             enable_gqa=q_BHTE.shape[1] != k_BGSE.shape[1],
         )
+    if q_BHTE.shape[2] <= _FEW_QUERIES and q_BHTE.dtype == torch.bfloat16:
+        return attend(q_BHTE.float(), k_BGSE.float(), v_BGSE.float(), bias).to(q_BHTE.dtype)
     q_BGNE = (q_BHTE * q_BHTE.shape[-1] ** -0.5).reshape(*k_BGSE.shape[:2], -1, k_BGSE.shape[-1])
     scores_BGNS = q_BGNE @ k_BGSE.transpose(-1, -2)
     if bias is not None:
@@ -255,22 +273,19 @@ class Transformer(nn.Module):
         if mask_BTS is None and self.config.causal and T > 1:
             mask_BTS = continue_causal_mask(T, offset, ids_BT.device)
         x_BTD = self._embed(ids_BT, positions_BT, segments_BT)
-        rope = (
-            rope_table(
-                positions_BT,
-                self.config.d_head,
-                self.config.rope_theta,
-                self.config.rope_scaling,
-            )
-            if self.config.position == "rope"
-            else None
-        )
+        rope = self._rope(positions_BT, x_BTD.dtype) if self.config.position == "rope" else None
         bias = score_bias(mask_BTS) if isinstance(mask_BTS, Tensor) else mask_BTS
         memory_bias = None if memory_keep_BS is None else score_bias(memory_keep_BS[:, None])
         for i, block in enumerate(self.blocks):
             layer_cache = cache.layers[i] if cache is not None else None
             x_BTD = block(x_BTD, rope, bias, layer_cache, memory_BSD, memory_bias)
         return x_BTD if self.config.norm_place == "post" else self.norm(x_BTD)
+
+    def _rope(self, positions_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The table of all blocks, rounded once for them."""
+        c = self.config
+        cos, sin = rope_table(positions_BT, c.d_head, c.rope_theta, c.rope_scaling)
+        return cos.to(dtype), sin.to(dtype)
 
     def _embed(self, ids_BT: Tensor, positions_BT: Tensor, segments_BT: Tensor | None) -> Tensor:
         x_BTD: Tensor = ids_BT if ids_BT.is_floating_point() else self.embed(ids_BT)

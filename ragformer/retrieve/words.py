@@ -6,30 +6,17 @@ are asked for, joined by OR. Scripts without spaces go to the table of three-cha
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from ragformer.retrieve.fuse import best
+from ragformer.store.by_words import Within
 from ragformer.store.rows import DENSE_RUN
 from ragformer.store.store import Store
 from ragformer.text.words import STOP_WORDS, question_words
 
 MAX_WORDS = 32
 MAX_COUNTED = 1000  # a pasted page has no more distinct words; each one counted costs a look-up
-CONTEXT_WEIGHT = 1.0  # of a match in the title or a heading, against
-TEXT_WEIGHT = 1.0  # a match in the chunk's own text
-
-_CHUNKS_OF = "SELECT id FROM chunks WHERE document_id IN (SELECT value FROM json_each(?))"
-
-
-@dataclass(frozen=True, slots=True)
-class _Within:
-    """The chunks to search in: a query for their ids, and the value of its one parameter."""
-
-    ids: str
-    value: str
 
 
 def search_words(
@@ -48,9 +35,9 @@ def search_words(
         return []
     within = None
     if chunks is not None:
-        within = _Within("SELECT value FROM json_each(?)", json.dumps(list(chunks)))
+        within = Within.chunks(chunks)
     elif documents is not None:
-        within = _Within(_CHUNKS_OF, json.dumps(list(documents)))
+        within = Within.documents(documents)
     runs = list(dict.fromkeys(DENSE_RUN.findall(question)))
     spaced = question_words(DENSE_RUN.sub(" ", question))
     if runs:
@@ -69,7 +56,7 @@ def _spellings(word: str) -> Iterable[str]:
 
 
 def _search_runs(
-    store: Store, runs: list[str], spaced: list[str], k: int, within: _Within | None
+    store: Store, runs: list[str], spaced: list[str], k: int, within: Within | None
 ) -> Iterable[tuple[int, float]]:
     """Runs of dense script: their grams; runs too short for one, or grams not found, as pairs."""
     grams = [run[i : i + 3] for run in runs for i in range(len(run) - 2)]
@@ -82,22 +69,11 @@ def _search_runs(
 
 
 def _match(
-    store: Store, table: str, terms: Iterable[str], k: int, within: _Within | None
+    store: Store, table: str, terms: Iterable[str], k: int, within: Within | None
 ) -> list[tuple[int, float]]:
-    """bm25 over one FTS5 table for any of the terms, its sign turned: higher is better."""
+    """The k best of one FTS5 table for any of the terms."""
     quoted = _rarest(store, table, [f'"{term}"' for term in dict.fromkeys(terms)])
-    if not quoted:
-        return []
-    # The + keeps SQLite from running the whole match once for each allowed row.
-    limit = "" if within is None else f"AND +{table}.rowid IN ({within.ids})"
-    rows = store.query(
-        f"SELECT rowid, -bm25({table}, {CONTEXT_WEIGHT}, {TEXT_WEIGHT}) AS score FROM {table}"
-        f" WHERE {table} MATCH ? {limit} ORDER BY score DESC, rowid LIMIT ?",
-        " OR ".join(quoted),
-        *(() if within is None else (within.value,)),
-        k,
-    )
-    return [(int(key), float(score)) for key, score in rows]
+    return store.best_by_words(table, quoted, k, within) if quoted else []
 
 
 def _rarest(store: Store, table: str, quoted: list[str]) -> list[str]:
@@ -111,7 +87,7 @@ def _rarest(store: Store, table: str, quoted: list[str]) -> list[str]:
 
 
 def _contain(
-    store: Store, pieces: Iterable[str], within: _Within | None
+    store: Store, pieces: Iterable[str], within: Within | None
 ) -> Iterable[tuple[int, float]]:
     """Chunks of dense script that contain the pieces, a rare piece weighing more. Scans them."""
     score_of: dict[int, float] = {}

@@ -10,6 +10,8 @@ from fastapi import APIRouter, File, Path, Query, Request, Response, UploadFile
 
 from ragformer import forms
 from ragformer.answer.cite import line_boxes
+from ragformer.cluster.layout import refuse_shards
+from ragformer.cluster.opening import missing
 from ragformer.errors import NotFoundError, PdfError
 from ragformer.forms import Form
 from ragformer.library import Library
@@ -34,13 +36,14 @@ async def search(request: Request, asked: SearchRequest) -> Form:
     service = service_of(request)
     collection = service.shelf.known(asked.collection)
 
-    def work() -> list[Form]:
+    def work() -> Form:
         library = service.shelf.open(collection)
         passages = library.search(asked.query, asked.k, asked.within)
-        return forms.hit_forms(library.store, passages)
+        hits = forms.hit_forms(library.store, passages)
+        return {"data": hits} | _missing(library)
 
-    hits = await finished(request, service.answers.once(work), service.limits.seconds)
-    return {"object": "list", "collection": collection, "data": hits}
+    found = await finished(request, service.answers.once(work), service.limits.seconds)
+    return {"object": "list", "collection": collection, **found}
 
 
 @router.get("/documents")
@@ -51,7 +54,13 @@ def list_documents(request: Request, collection: _Collection = None) -> Form:
     with shelf.fresh(name) as library:
         rows = [form for d in library.store.documents() for form in forms.file_forms(d)]
         rows += [forms.failure_form(outcome) for outcome in library.store.failures()]
-    return {"object": "list", "collection": name, "data": rows}
+        return {"object": "list", "collection": name, "data": rows} | _missing(library)
+
+
+def _missing(library: Library) -> Form:
+    """The shards that could not be asked, if there are any."""
+    lost = missing(library.store)
+    return {"missing": list(lost)} if lost else {}
 
 
 @router.post("/documents", status_code=201)
@@ -78,6 +87,7 @@ async def upload(
 def _indexed(library: Library, file: UploadFile, passwords: Sequence[str]) -> Iterator[FileOutcome]:
     """Outcomes as they are known, the last one that of the file. One that failed, or that nobody
     waited for, is not kept, unless it was there before."""
+    refuse_shards(library.folder)
     path = save_upload(library.folder, file.filename or "", file.file)
     known = library.exists and library.store.known_file(path) is not None
     kept = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from ragformer.answer.installed import installed
+from ragformer.cluster.opening import collection_names
 from ragformer.config import DEFAULT_COLLECTION, Backend, Settings, load_settings
 from ragformer.errors import ConfigError
 from ragformer.library import Library
 from ragformer.serve.failures import ApiError
-from ragformer.store.files import DATABASE
 from ragformer.types import Answer
 
 LOCAL: Literal["local"] = "local"
@@ -39,8 +40,7 @@ class Shelf:
 
     def names(self) -> list[str]:
         """Every collection; the default one is there before anything was indexed."""
-        folders = self._settings().collections.glob(f"*/{DATABASE}")
-        found = sorted(path.parent.name for path in folders)
+        found = collection_names(self._settings().collections)
         return found if DEFAULT_COLLECTION in found else [DEFAULT_COLLECTION, *found]
 
     def models(self) -> list[str]:
@@ -85,7 +85,7 @@ class Shelf:
             idle = [known for known in self._open if not self._used[known]]
             for known in idle[: max(0, len(self._open) + 1 - MOST_OPEN)]:
                 self._open.pop(known).close()
-            self._open[name] = self.fresh(name)
+            self._open[name] = Library(self._named(name))
             self._open[name].kept_prompts = KEPT_PROMPTS
         self._open.move_to_end(name)
         return self._open[name]
@@ -101,9 +101,15 @@ class Shelf:
             self._used[name] -= 1
 
     def fresh(self, name: str | None) -> Library:
-        """Another Library of that name, to be closed; raises ApiError 400 for what is no name."""
+        """Another Library of that name, to be closed; raises ApiError 400 for what is no name.
+
+        Its shards, if it has any, are asked in this process: actors are for what stays open.
+        """
+        return Library(dataclasses.replace(self._named(name), ray_address=""))
+
+    def _named(self, name: str | None) -> Settings:
         try:
-            return Library(load_settings(collection=name, home=self._home))
+            return load_settings(collection=name, home=self._home)
         except ConfigError as error:
             raise ApiError(400, str(error), "invalid_value", "collection") from error
 

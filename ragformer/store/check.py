@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragformer.errors import StoreError
+from ragformer.errors import EncoderMismatchError, StoreError
 from ragformer.store.keep_vectors import find_file_faults
 from ragformer.store.rows import unpack_headings, unpack_spans, unpack_words
 
@@ -27,6 +27,17 @@ def find_faults(store: Store) -> list[str]:
     except StoreError as error:
         faults.append(str(error))
     return faults
+
+
+def other_encoders(encoder_id: str, others: Sequence[str]) -> EncoderMismatchError:
+    """What to say of chunks that have no vector of this encoder, but perhaps of others."""
+    if others:
+        what = f"this collection was embedded by encoder {', '.join(others)}, not {encoder_id}"
+        way_out = "or wait if it is running, or set RAGFORMER_MODELS to the models it was made with"
+    else:
+        what = f"some chunks of this collection have no vector of encoder {encoder_id}"
+        way_out = "which embeds what is missing, or wait if it is running"
+    return EncoderMismatchError(f"{what}; run `ragformer index --reembed`, {way_out}")
 
 
 def _file(store: Store) -> Iterator[str]:

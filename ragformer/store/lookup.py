@@ -1,14 +1,16 @@
-"""The one document that a name given by a person means, and where its bytes lie."""
+"""The documents that names given by a person mean, and where a document's bytes lie."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ragformer.errors import InputError, NotFoundError
 from ragformer.store.rows import KnownFile
 from ragformer.store.store import Store
+from ragformer.store.within import without_up
 from ragformer.types import Document
 
 
@@ -35,6 +37,21 @@ def the_document(store: Store, name: str, collection: str) -> Document:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise InputError(f"{name} may mean {len(found)} documents: {names}{more}; name one")
     return found[0]
+
+
+def documents_within(store: Store, within: Sequence[str | Path], collection: str) -> list[Document]:
+    """Those in the files named, each with the path first that is; raises NotFoundError for none.
+
+    within: names, folders or patterns as for `--in`. collection: its name, for the error.
+    """
+    names = [without_up(os.fspath(name)) for name in within]
+    documents = store.documents(names)
+    if not documents:
+        raise NotFoundError(
+            f"no document in collection {collection} matches {', '.join(names)}; "
+            "`ragformer list` shows what is there"
+        )
+    return documents
 
 
 def unchanged_path(store: Store, document: Document) -> Path | None:

@@ -19,9 +19,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ragformer.errors import EncoderMismatchError, NotFoundError, StoreReadOnlyError
+from ragformer.errors import NotFoundError, StoreReadOnlyError
 from ragformer.store import write
-from ragformer.store.check import find_faults
+from ragformer.store.by_words import Within, ranked_by_words
+from ragformer.store.check import find_faults, other_encoders
 from ragformer.store.files import connect, plain_errors
 from ragformer.store.keep_vectors import refresh
 from ragformer.store.lock import indexer_lock
@@ -330,6 +331,13 @@ class Store:
                 found.append(Passage(int(key), documents[document_id], *places, float(score)))
         return found
 
+    def best_by_words(
+        self, table: str, phrases: Sequence[str], k: int, within: Within | None = None
+    ) -> list[tuple[int, float]]:
+        """The k best (chunk id, bm25) of one FTS5 table, best first; phrases: as MATCH has them."""
+        limits = () if within is None else (within.value,)
+        return self.query(ranked_by_words(table, within), " OR ".join(phrases), *limits, k)
+
     # Vectors
 
     def vectors(self, encoder_id: str) -> tuple[Ids, Vectors]:
@@ -360,16 +368,7 @@ class Store:
         """Raises EncoderMismatchError unless every chunk has a vector of this encoder."""
         if not self.chunks_without_vectors(encoder_id, 1):
             return
-        others = ", ".join(key for key in self.encoders() if key != encoder_id)
-        if others:
-            what = f"this collection was embedded by encoder {others}, not {encoder_id}"
-            way_out = (
-                "or wait if it is running, or set RAGFORMER_MODELS to the models it was made with"
-            )
-        else:
-            what = f"some chunks of this collection have no vector of encoder {encoder_id}"
-            way_out = "which embeds what is missing, or wait if it is running"
-        raise EncoderMismatchError(f"{what}; run `ragformer index --reembed`, {way_out}")
+        raise other_encoders(encoder_id, [key for key in self.encoders() if key != encoder_id])
 
     @property
     def own_encoder(self) -> str | None:

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ragformer.cluster.layout import is_sharded
 from ragformer.config import model_folder
 from ragformer.errors import ConfigError, InputError
 from ragformer.eval.metrics import ndcg_at
@@ -154,6 +155,11 @@ def undo(config: Config) -> Iterator[str | Adapted]:
 
 def _opened(config: Config) -> Library:
     library = open_library(config.collection, config.home)
+    if is_sharded(library.folder):
+        raise InputError(
+            f"collection {library.name} is kept in shards, and only one store can be taught; index "
+            "its files into another collection with -c and without --engine ray, and teach that"
+        )
     if library.settings.encoder is not None:
         raise ConfigError(
             f"the encoder is set to {library.settings.encoder} "

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
 from ragformer.answer.reading import N_SEGMENTS, block_mask
+from ragformer.errors import InputError
 from ragformer.nn.checkpoint import save_weights
 from ragformer.nn.config import TransformerConfig, write_model_config
 from ragformer.nn.device import pick_device
@@ -39,6 +41,7 @@ from ragformer.train.loop import (
     reuse_memory,
     save_state,
 )
+from ragformer.train.parts import in_parts, load_parts, save_parts, whole_weights
 from ragformer.train.reading_batch import IGNORE, MAX_TOKENS, Batch, Collator, Row
 from ragformer.train.reading_data import (
     WEIGHTS,
@@ -48,6 +51,8 @@ from ragformer.train.reading_data import (
 )
 from ragformer.train.spread import Spread, spreading
 
+Step = Callable[[], tuple[Tensor, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -56,7 +61,7 @@ class Config:
     stage "pretrain" starts from nothing, "answer" from the weights in `out`, which may be of fewer
     layers. embeddings: vectors of `train embeddings` for "pretrain" to start its table from.
     cloze_share: rows of "answer" made of plain text. dev: a reading file to measure on every
-    dev_every steps.
+    dev_every steps. in_parts: under torchrun, each process holds a part of the weights only.
     """
 
     data: Path
@@ -78,6 +83,7 @@ class Config:
     minutes: float = 20.0
     steps: int = 1_000_000
     save_every: int = 250
+    in_parts: bool = False
     seed: int = 0
 
 
@@ -88,6 +94,10 @@ def main(config: Config) -> Iterator[str]:
     """
     with spreading() as spread:
         spread.check(config.batch)
+        if config.in_parts and (config.dev or not dist.is_torchelastic_launched()):
+            raise InputError(
+                "--in-parts is for several processes: use torchrun, and leave out --dev"
+            )
         yield from _train(config, spread)
 
 
@@ -102,37 +112,59 @@ def _train(config: Config, spread: Spread) -> Iterator[str]:
     elif config.embeddings:
         start_from(model.transformer.embed.weight, config.embeddings)
     model.to(device)
+    log = Log(config.work / "decoder.csv", model, device)
+    run = in_parts(model) if config.in_parts else _call
     optimizer = MuonAdamW(model, config.peak_rate, 0.05)
     budget = Budget(config.minutes, config.steps)
-    state = config.work / f"{config.stage}.pt"
+    state, parts = (config.work / f"{config.stage}.{kind}" for kind in ("pt", "parts"))
     average = Averager(model, 0.998)
-    load_state(state, model, optimizer, budget, average)
-    log = Log(config.work / "decoder.csv", model, device)
+    if config.in_parts and state.exists():
+        raise InputError(f"{state} is of a run without --in-parts; go on so, or delete it")
+    if not load_state(state, model, optimizer, budget, average):
+        load_parts(parts, model, optimizer, budget, average)
     measure = reading_measure(config.dev, config.dev_questions, model, tokenizer)
     development = Development(config.work / "decoder-dev.csv", measure, config.dev_every)
     step = _stage(config, model, tokenizer, config.seed + budget.step, device, spread)
     while (progress := spread.agreed(budget.progress)) < 1:
         rate = learning_rate(progress, config.peak_rate)
         with bf16(device):
-            loss, n_tokens = step()
+            loss, n_tokens = run(step)
         value = spread.train_step(loss, model, optimizer, rate)
         average.update(model)
         budget.step += 1
+        if config.in_parts and budget.step % config.save_every == 0:
+            save_parts(parts, model, optimizer, budget, average)
         if not spread.first:
             continue
         if line := log.add(config.stage, budget, value, n_tokens, rate):
             yield line
-        if budget.step % config.save_every == 0 or budget.done:
+        if not config.in_parts and (budget.step % config.save_every == 0 or budget.done):
             save_state(state, model, optimizer, budget, average)
         if line := development.add(config.stage, budget, model, average):
             yield line
+    if config.in_parts:
+        save_parts(parts, model, optimizer, budget, average)
+    _write(config, model, average, spread)
+    if spread.first:
+        yield draw(log.path, development.path)
+        yield f"wrote {config.out}"
+
+
+def _write(config: Config, model: Decoder, average: Averager, spread: Spread) -> None:
+    """The averaged weights, put together where they are in parts."""
+    average.copy_to(model)
+    whole = whole_weights(model) if config.in_parts else {}
     if not spread.first:
         return
-    average.copy_to(model)
+    if whole:
+        model = new_decoder(model.config, config.seed)
+        model.load_state_dict(whole)
     write_model_config(model.config, "decoder", config.out)
     save_weights(model, config.out, torch.bfloat16)
-    yield draw(log.path, development.path)
-    yield f"wrote {config.out}"
+
+
+def _call(work: Step) -> tuple[Tensor, int]:
+    return work()
 
 
 def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
@@ -149,9 +181,6 @@ def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
         n_segments=N_SEGMENTS,
         d_pointer=config.d_model,
     )
-
-
-Step = Callable[[], tuple[Tensor, int]]
 
 
 def _stage(
@@ -234,11 +263,25 @@ def reading_loss(model: Decoder, batch: Batch) -> Tensor:
     """How unlikely each row's answer is, in nats: every token written or copied from a place, or
     where only that is known, a start anywhere in the right sentence.
 
-    Source: Gu et al. 2016, arXiv:1603.06393, with the place given, not summed over. Where nothing
-    is written, of the vocabulary only the control symbols compete with the places.
+    Source: Gu et al. 2016, arXiv:1603.06393, with the place given, not summed over.
     """
-    vocab_size = model.config.vocab_size
-    n_pieces = vocab_size if batch.writes else FIRST_MARK
+    logits_BAC = answer_logits(model, batch)
+    loss_BA = token_losses(logits_BAC, batch, model.config.vocab_size)
+    total = (loss_BA * batch.weights_BA).sum()
+    rows_B = batch.somewhere_BT.any(dim=1)
+    if rows_B.any():
+        places_RT = logits_BAC[rows_B, 0, -batch.ids_BT.shape[1] :]
+        right_RT = places_RT.masked_fill(~batch.somewhere_BT[rows_B], -torch.inf)
+        total += (logits_BAC[rows_B, 0].logsumexp(-1) - right_RT.logsumexp(-1)).sum()
+    return total / len(logits_BAC)
+
+
+def answer_logits(model: Decoder, batch: Batch) -> Tensor:
+    """Of what stands behind each answer input, float32 [B, A, N + T]: N pieces, then T places.
+
+    Where nothing is written, of the vocabulary only the control symbols compete with the places.
+    """
+    n_pieces = model.config.vocab_size if batch.writes else FIRST_MARK
     hidden_BTD = model.transformer(
         batch.ids_BT,
         positions_BT=batch.positions_BT,
@@ -250,21 +293,20 @@ def reading_loss(model: Decoder, batch: Batch) -> Tensor:
     places_BAT = model.place_logits(answer_BAD, hidden_BTD, batch.previous_BA).float()
     places_BAT = places_BAT.masked_fill(~batch.copyable_BT[:, None], -torch.inf)
     pieces_BAN = model.token_logits(answer_BAD, n_pieces).float()
+    return torch.cat([pieces_BAN, places_BAT], dim=-1)
+
+
+def token_losses(logits_BAC: Tensor, batch: Batch, vocab_size: int) -> Tensor:
+    """How unlikely each target is by `answer_logits`, in nats [B, A]; 0 where there is none."""
+    n_pieces = logits_BAC.shape[-1] - batch.ids_BT.shape[1]
     targets_BA = batch.targets_BA
     targets_BA = targets_BA.where(targets_BA < vocab_size, targets_BA - vocab_size + n_pieces)
-    logits_BAC = torch.cat([pieces_BAN, places_BAT], dim=-1)
-    loss_BA = F.cross_entropy(
+    return F.cross_entropy(
         logits_BAC.transpose(1, 2),
         targets_BA,
         ignore_index=IGNORE,
         reduction="none",
     )
-    total = (loss_BA * batch.weights_BA).sum()
-    rows_B = batch.somewhere_BT.any(dim=1)
-    if rows_B.any():
-        right_RT = places_BAT[rows_B, 0].masked_fill(~batch.somewhere_BT[rows_B], -torch.inf)
-        total += (logits_BAC[rows_B, 0].logsumexp(-1) - right_RT.logsumexp(-1)).sum()
-    return total / len(loss_BA)
 
 
 def _writing_loss(

@@ -10,7 +10,7 @@ import pickle
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,6 +144,29 @@ def update(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) ->
     if not math.isfinite(value):
         raise FloatingPointError(f"the loss is {value}; lower the learning rate")
     return value
+
+
+def cached_backward(
+    loss_of: Callable[[Tensor], Tensor],
+    embed: Callable[[list[T]], Tensor],
+    chunks: Sequence[list[T]],
+) -> Tensor:
+    """Backward through more texts than memory holds at once, chunk by chunk; returns the loss.
+
+    The loss needs every vector, its gradient only the text's own chunk: embed without gradients,
+    take the loss's gradient by each vector, then embed each chunk again and go on from there.
+    Source: Gao et al. 2021, arXiv:2101.06983.
+    """
+    with torch.no_grad():
+        vectors_ND = torch.cat([embed(chunk) for chunk in chunks])
+    vectors_ND.requires_grad_()
+    loss = loss_of(vectors_ND)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert vectors_ND.grad is not None
+    sizes = [len(chunk) for chunk in chunks]
+    for chunk, grad_ND in zip(chunks, torch.split(vectors_ND.grad, sizes), strict=True):
+        embed(chunk).backward(grad_ND)  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 @dataclass(frozen=True, slots=True)

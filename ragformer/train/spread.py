@@ -4,25 +4,28 @@ each process draws the same whole batch -> takes its rows -> its part of the los
 -> summed over all -> the same update everywhere
 
 So a step is that of one process on the whole batch, however many share it, and a state that one of
-them has saved is that of all: any number may go on from it. The weights fit each process; models
-that do not are not spread.
+them has saved is that of all: any number may go on from it. Where a loss compares the rows of a
+batch with each other, their vectors are gathered, and every process has the whole loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from ragformer.errors import InputError
-from ragformer.train.loop import MuonAdamW, train_step, update
+from ragformer.train.loop import MuonAdamW, update
 
 T = TypeVar("T")
+Rows = TypeVar("Rows", list[Any], Tensor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Spread:
         if batch < self.n:
             raise InputError(f"a batch of {batch} rows cannot be shared by {self.n} processes")
 
-    def share(self, rows: Sequence[T]) -> Sequence[T]:
+    def share(self, rows: Rows) -> Rows:
         """This process's rows of a batch."""
         return rows[self.rank :: self.n]
 
@@ -50,24 +53,41 @@ class Spread:
         """A mean over n_rows rows as its part of the mean over n_all."""
         return loss if self.n == 1 else loss * (n_rows / n_all)
 
-    def agreed(self, value: float) -> float:
+    def embed(self, embed: Callable[[list[T]], Tensor], rows: list[T]) -> Tensor:
+        """The vectors of all rows [N, D], each embedded by the process whose share it is in.
+
+        Gradients go back through it, for a loss that every process takes of all of them and
+        gives to `update` as its `part(loss, 1, n)`.
+        """
+        if self.n == 1:
+            return embed(rows)
+        share = self.share(rows)
+        own_MD = embed(share or rows[:1])[: len(share)]
+        vectors_ND: Tensor = _Gathered.apply(own_MD, len(rows), self)  # type: ignore[no-untyped-call]
+        return vectors_ND
+
+    def agreed(self, value: T) -> T:
         """The first process's value: clocks differ, and all must stop at one step."""
         if self.n == 1:
             return value
-        told = torch.tensor([value], dtype=torch.float64, device=_device())
-        dist.broadcast(told, src=0)
-        return float(told)
+        told = [value]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
 
     def train_step(
         self, part: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float
     ) -> float:
         """`train_step` for the sum of all processes' parts of a loss; returns that."""
-        if self.n == 1:
-            return train_step(part, model, optimizer, rate)
         part.backward()  # type: ignore[no-untyped-call]
-        _sum_gradients([p for p in model.parameters() if p.requires_grad])
+        return self.update(part, model, optimizer, rate)
+
+    def update(self, part: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
+        """`update` by the sum of all processes' gradients; returns the sum of their parts."""
         loss = part.detach().clone()
-        dist.all_reduce(loss)
+        if self.n > 1:
+            whole = [p for p in model.parameters() if not isinstance(p, DTensor)]  # see parts.py
+            _sum_gradients([p for p in whole if p.requires_grad])
+            dist.all_reduce(loss)
         return update(loss, model, optimizer, rate)
 
 
@@ -87,8 +107,28 @@ def spreading() -> Iterator[Spread]:
         dist.destroy_process_group()
 
 
+class _Gathered(torch.autograd.Function):
+    """Each process's rows -> the rows of all, in the order of the batch they were shared from."""
+
+    @staticmethod
+    def forward(ctx: Any, own_MD: Tensor, n_rows: int, spread: Spread) -> Tensor:
+        ctx.spread = spread
+        padded_MD = F.pad(own_MD, (0, 0, 0, -(-n_rows // spread.n) - len(own_MD)))
+        every = [torch.empty_like(padded_MD) for _ in range(spread.n)]
+        dist.all_gather(every, padded_MD)
+        return torch.stack(every, 1).flatten(0, 1)[:n_rows]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        # All processes took the same loss, and each an nth of it: what the others would send for
+        # these rows is what is here.
+        return grads[0][ctx.spread.rank :: ctx.spread.n] * ctx.spread.n, None, None
+
+
 def _sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Sum over all processes; a parameter that none has used keeps no gradient."""
+    if not parameters:
+        return
     used = torch.tensor([float(p.grad is not None) for p in parameters], device=_device())
     dist.all_reduce(used, dist.ReduceOp.MAX)
     some = [p for p, is_used in zip(parameters, used.tolist(), strict=True) if is_used]

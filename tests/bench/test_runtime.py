@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from ragformer.answer.answer import short_form
+from ragformer.answer.reader import load_decoder
 from ragformer.bench import decode, runtime
 from ragformer.bench.loss import lookup_gain, loss_in, told_answer
 from ragformer.bench.peer import reference, transformers_sides
 from ragformer.errors import InputError
-from ragformer.eval.cases import ReadingCase
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import Decoder
 from ragformer.nn.quantize import FORMS
+from ragformer.text.sentences import sentence_spans
 
 WORK = runtime.Work(prompt=10, new=4, batches=(1, 2), repeats=2)
 CPU = torch.device("cpu")
@@ -24,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def quick_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "PEAK_SIZE", 32)
-    monkeypatch.setattr(runtime, "copy_bandwidth", lambda device: 1e9)
+    monkeypatch.setattr(runtime, "copy_bandwidth", lambda device, clock: 1e9)
 
 
 @pytest.fixture
@@ -46,6 +49,7 @@ def test_every_side_is_timed_in_turns(tiny_shape: TransformerConfig) -> None:
     assert set(told["matmul_gflops"]) == {"float32", "bfloat16"}
     for name, side in told["sides"].items():
         assert side["decode_1"]["low"] > 0
+        assert side["decode_1_by_processor"]["low"] > 0
         assert side["prefill_share_of_peak"] > 0
         assert set(side["times"]) == set(told["sides"]) - {name}
         assert ("decode_2" in side) == (name in FORMS)
@@ -110,11 +114,38 @@ def test_an_answer_is_told_with_guesses_in_fewer_steps(
     assert max(steps) > 4
 
 
-def test_an_answer_is_told_with_the_sentence_it_stands_in() -> None:
-    text = "An otter swims. It eats fish at night. Then it sleeps."
-    case = ReadingCase("1", "What?", (("Otters", text),), ("fish",))
-    assert told_answer(case) == "fish: “It eats fish at night.” [1]"
-    assert told_answer(ReadingCase("2", "What?", (("Otters", text),), ())) is None
+def test_what_is_told_is_what_the_decoder_answers(tiny_models: Path) -> None:
+    reader = load_decoder(tiny_models / "decoder")
+    passages = [("Bees", "A hive has one queen."), ("Otters", "It swims. It eats fish.")]
+    told = told_answer(reader, "What?", passages)
+    assert told is not None
+    parts = re.fullmatch(r"(.+)\n\n“(.+)” \[(\d)\]\n", told, re.DOTALL)
+    assert parts is not None
+    short, quote, mark = parts.groups()
+    best = reader.read("What?", passages).candidates[0]
+    text = passages[best.passage][1]
+    assert int(mark) == best.passage + 1
+    assert quote in (text, *(text[a:b].strip() for a, b in sentence_spans(text)))
+    assert short_form(text[best.start : best.end]) == short
+    assert told_answer(reader, "What?", []) is None
+
+
+def test_on_a_cpu_times_are_of_the_processors_seconds(
+    tiny_shape: TransformerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the clock says besides changes only what is told by the clock."""
+    taken = iter([(1.0, 1.0), (9.0, 2.0)] * 3)
+
+    def write(*given: object) -> tuple[runtime.Seconds, runtime.Seconds]:
+        seconds = runtime.Seconds(*next(taken))
+        return seconds, seconds
+
+    monkeypatch.setattr(runtime, "_write", write)
+    work = runtime.Work(prompt=10, new=4, batches=(1,), repeats=2)
+    sides = runtime.run("tiny", ["float32", "bfloat16"], work=work)["sides"]
+    assert sides["float32"]["times"]["bfloat16"]["median"] == 2.0
+    assert sides["bfloat16"]["decode_1"]["median"] == pytest.approx(3 / 9)
+    assert sides["bfloat16"]["decode_1_by_processor"]["median"] == pytest.approx(3 / 2)
 
 
 def test_losses_are_told_of_every_form(reading_file: Path, tiny_models: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from shards_here import OneByOne, index_in_shards, steps_in_shards
 
+from ragformer.cluster import engine
 from ragformer.cluster import index as under_test
 from ragformer.cluster.engine import RayRunner
 from ragformer.cluster.index import Again, Job, Step, steps_of
@@ -164,6 +167,36 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_a_cluster_that_does_not_answer_is_named() -> None:
     with pytest.raises(ClusterError, match=r"no Ray cluster answers at 127\.0\.0\.1:9.*ray start"):
         RayRunner("127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no head of a Ray cluster"),
+        (b"", "no head of a Ray cluster"),
+        (None, r"no Ray cluster answers at .*timed out"),
+    ],
+)
+def test_what_is_no_head_of_a_cluster_is_not_waited_for(
+    said: bytes | None, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_REACH_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def reply() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.recv(100).startswith(b"PRI * HTTP/2.0")
+                if said is None:
+                    connection.recv(1)  # until the other side gives up
+                else:
+                    connection.sendall(said)
+
+        answering = threading.Thread(target=reply)
+        answering.start()
+        with pytest.raises(ClusterError, match=named):
+            RayRunner(f"127.0.0.1:{listening.getsockname()[1]}")
+        answering.join()
 
 
 def test_a_number_of_shards_is_checked() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,9 +23,11 @@ import pytest
 
 from ragformer.cluster import engine
 from ragformer.cluster.layout import shard_folder
+from ragformer.cluster.opening import open_index
 from ragformer.errors import ClusterError, StoreError
 from ragformer.library import Library, open_library
 from ragformer.retrieve.embed import passage_text
+from ragformer.retrieve.retrieve import retrieve
 from ragformer.store.store import Store
 from ragformer.types import OnRay, Passage, Report
 
@@ -209,6 +212,32 @@ def test_a_node_with_another_ragformer_is_named(
     monkeypatch.setenv("RAGFORMER_RAY_ADDRESS", str(two_nodes.cluster.address))
     with open_library("sharded") as spread, pytest.raises(StoreError, match=r"9\.9"):
         spread.search("valve")
+
+
+@killing
+def test_five_hundred_questions_find_the_same(
+    two_nodes: Running, sharded: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = Path(__file__).parents[1] / "samples" / "pdfs"
+    two_nodes.connect()
+    list(sharded.index([docs], on_ray=two_nodes.on_ray))
+    of_one_store(docs)
+    monkeypatch.setenv("RAGFORMER_RAY_ADDRESS", str(two_nodes.cluster.address))
+    with open_library("sharded") as spread, open_library("one") as one:
+        ids = [(key, 0.0) for key in one.store.chunk_ids().tolist()]
+        words = [word for p in one.store.passages(ids) for word in p.text.split()]
+        chosen = random.Random(1)
+        for _ in range(500):
+            question = " ".join(chosen.sample(words, chosen.randint(1, 6)))
+            ours, theirs = (
+                retrieve(lib.store, open_index(lib.store, lib.encoder_id), lib.encoder, question, 9)
+                for lib in (spread, one)
+            )
+            assert [score for _, score in scores(ours)] == [p.score for p in theirs], question
+            above = theirs[-1].score + 1e-9 if theirs else 0.0  # equals may change places below
+            assert {p.text for p in ours if p.score > above} == {
+                p.text for p in theirs if p.score > above
+            }
 
 
 @killing

@@ -19,7 +19,9 @@ from ragformer.library import Library, open_library
 from ragformer.retrieve.question import understand
 from ragformer.retrieve.retrieve import retrieve
 from ragformer.retrieve.words import search_words
+from ragformer.train import adapt
 from ragformer.types import Answer, Passage
+from ragformer.watch import watch
 
 WORDS = ["boiler", "valve", "ferry", "harbour", "glove", "notice", "rent", "deposit", "tide"]
 SUBJECTS = ["Boiler manual", "Ferry report", "Lease", "Cookery", "Safety rules"]
@@ -213,4 +215,8 @@ def test_shards_are_written_by_index_only(spoiled: Callable[[], Library], tmp_pa
             library.remove(document.id)
         with pytest.raises(InputError, match="--engine ray"):
             list(library.index([document.path]))
+        with pytest.raises(InputError, match="--engine ray"):
+            list(watch(library, [document.path.parent]))
+        with pytest.raises(InputError, match="only one store can be taught"):
+            list(adapt.main(adapt.Config("many")))
         assert dataclasses.replace(document) in library.store.documents()

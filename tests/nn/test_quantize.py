@@ -56,6 +56,18 @@ def test_many_rows_are_exactly_those_of_the_layer(form: str) -> None:
     assert not torch.equal(packed(x[:1]), plain(x[:1]))  # or nothing is packed
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_bfloat16_is_that_of_the_layer_for_any_number_of_rows(bias: bool) -> None:
+    exact = layer(bias=bias).bfloat16()
+    packed = Packed(exact.weight, exact.bias, "bfloat16")
+    wide = exact.float()
+    for n in (1, 3, 70):
+        x = torch.randn(n, 256).bfloat16()
+        got, want = packed(x), wide(x.float())
+        assert (got.shape, got.dtype) == (want.shape, torch.bfloat16)
+        assert (got.float() - want).norm() / want.norm() < 0.005
+
+
 def test_an_int8_row_does_not_depend_on_those_beside_it() -> None:
     plain = layer()
     packed = Packed(plain.weight, plain.bias, "int8")
@@ -104,7 +116,8 @@ def test_a_step_reads_fewer_bytes_the_fewer_bits_there_are(model: Decoder) -> No
         == sum(w.nbytes for w in model.parameters()) - model.transformer.norm.weight.nbytes
     )
     assert plain / 2 * 1.02 > half > quarter * 1.9 > eighth
-    assert bytes_per_step(model.bfloat16()) * 2 == plain
+    half = model.bfloat16()
+    assert bytes_per_step(half) * 2 == bytes_per_step(pack(half, "bfloat16")) * 2 == plain
 
 
 def test_a_shape_that_no_int4_kernel_takes_is_int8() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from shards_here import index_in_shards
 
 from ragformer.answer.confidence import FEATURES, OWN_CONFIDENCE, Confidence, own_confidence
 from ragformer.errors import InputError, WeightsError
@@ -30,11 +31,18 @@ def town(name: str, n: int) -> str:
 
 
 @pytest.fixture
-def towns(library: Library, write_pdf: Callable[..., Path], index: Callable[..., object]) -> Path:
-    """Six files of 8 pages, each page a chunk."""
-    for n, name in enumerate(TOWNS):
-        pages = [town(f"{name}{'abcdefgh'[page]}", 8 * n + page) for page in range(8)]
-        index(library, write_pdf(f"{name}.pdf", *pages))
+def files(write_pdf: Callable[..., Path]) -> list[Path]:
+    """Six of 8 pages, each page a chunk."""
+    pages = [
+        [town(f"{name}{'abcdefgh'[page]}", 8 * n + page) for page in range(8)]
+        for n, name in enumerate(TOWNS)
+    ]
+    return [write_pdf(f"{name}.pdf", *texts) for name, texts in zip(TOWNS, pages, strict=True)]
+
+
+@pytest.fixture
+def towns(library: Library, files: list[Path], index: Callable[..., object]) -> Path:
+    index(library, *files)
     return library.folder
 
 
@@ -72,6 +80,15 @@ def test_questions_are_of_the_documents_and_every_half_has_both_kinds(library, t
             assert title in TOWNS
         if not case.answerable:  # asked of the other documents
             assert case.gold_sources == ()
+
+
+def test_questions_are_made_of_shards_too(library, files):
+    with open_library("sharded") as sharded:
+        index_in_shards(sharded, files, 3)
+        cases = list(calibrate._cases(Config(questions=40), sharded, library.reader))
+        assert sum(case.answerable for case in cases) == 20
+        assert sum(bool(case.gold_sources) for case in cases) > 15  # what search finds
+        assert not calibrate.undo(Config(collection="sharded"))
 
 
 def test_what_is_written_is_used_until_it_is_undone(library, towns, monkeypatch):

@@ -14,7 +14,8 @@ from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import PAD
 from ragformer.train import encoder as recipe
-from ragformer.train.encoder import NEIGHBOURS, cached_backward
+from ragformer.train.encoder import NEIGHBOURS
+from ragformer.train.loop import cached_backward
 from ragformer.train.pairs import pad
 
 CPU = torch.device("cpu")

@@ -27,14 +27,20 @@ def _evaluation() -> None:
     evaluation_page()
 
 
-_ALONE = {"documents": _documents, "evaluation": _evaluation}
+def _lessons() -> None:
+    from ragformer_ui.lessons import lessons_page
+
+    lessons_page()
+
+
+_ALONE = {"documents": _documents, "evaluation": _evaluation, "lessons": _lessons}
 
 
 @pytest.fixture
 def open_app(home: Path) -> Iterator[OpenApp]:
     """open_app(page="", address="127.0.0.1"): a tab of its own, run once.
 
-    page: "documents" or "evaluation" alone, as this runner opens pages by their files only.
+    page: "documents", "evaluation" or "lessons" alone: this runner opens others by their files.
     """
     before = config.get_option("server.address")
 

@@ -14,7 +14,8 @@ from starlette.middleware import Middleware
 
 import ragformer_ui.chat
 import ragformer_ui.documents
-import ragformer_ui.evaluation  # noqa: F401
+import ragformer_ui.evaluation
+import ragformer_ui.lessons  # noqa: F401
 from ragformer_ui.guard import UploadGate
 
 importlib.import_module("pandas")  # Streamlit would at the first table

@@ -17,6 +17,7 @@ from ragformer_ui.chat import chat_page
 from ragformer_ui.documents import documents_page
 from ragformer_ui.evaluation import evaluation_page
 from ragformer_ui.guard import let_in, refusal
+from ragformer_ui.lessons import lessons_page
 from ragformer_ui.plain import escaped
 
 # The page stays beside the answer while the chat is scrolled; on a phone it follows the answer.
@@ -75,6 +76,9 @@ def main() -> None:
             title="Evaluation",
             icon=":material/monitoring:",
             url_path="evaluation",
+        ),
+        "lessons": st.Page(
+            _edged(lessons_page), title="Lessons", icon=":material/school:", url_path="lessons"
         ),
     }
     st.session_state.pages = pages
