@@ -53,7 +53,7 @@ def read_like(right: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> 
 
     def read(cases, _):
         (case,) = cases
-        good = case.answerable and right(len(rows))
+        good = bool(case.gold_sources) and right(len(rows))  # search may have missed it
         features = (4.0 if good else -4.0, *(0.5,) * (len(FEATURES) - 1))
         sentence = case.golds[0] if good else "no"
         rows.append(
