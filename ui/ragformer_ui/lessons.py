@@ -21,9 +21,7 @@ def runs() -> Runs:
 
 def lessons_page() -> None:
     st.title("Lessons")
-    name = st.selectbox(
-        "Lesson", LESSONS, format_func=lambda name: escaped(summary(name)), key="lesson"
-    )
+    name = st.selectbox("Lesson", LESSONS, format_func=summary, key="lesson")
     _, *paragraphs = lesson_text(name).split("\n\n")
     for paragraph in paragraphs:
         st.text(" ".join(paragraph.split()))

@@ -43,7 +43,7 @@ def _here(chosen: Backend) -> None:
             "Decoder",
             options,
             index=at,
-            format_func=lambda folder: escaped(folder.name) if folder else "the one in use",
+            format_func=lambda folder: folder.name if folder else "the one in use",
             key="model-here",
         )
     state.tab().backend = chosen if isinstance(chosen, Path) else "local"
