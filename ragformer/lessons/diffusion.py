@@ -31,14 +31,14 @@ from ragformer.lessons.digits import (
     SIDE,
     Digits,
     Judge,
+    cut_digits,
     draw_table,
     load_digits,
     nearest,
 )
 from ragformer.lessons.lesson import Outcome, Setting
 from ragformer.lessons.pictures import canvas, save
-from ragformer.nn.config import TransformerConfig
-from ragformer.nn.patches import PatchDenoiser, cut_patches, join_patches, new_patch_denoiser
+from ragformer.nn.patches import PatchDenoiser, join_patches, new_patch_denoiser
 from ragformer.train.loop import Loss, fit
 
 PATCH = 2
@@ -48,25 +48,8 @@ N_STEPS, GUIDANCE = 25, 2.0
 
 
 def new_model(setting: Setting) -> PatchDenoiser:
-    d_model = setting.size(64, 32)
-    config = TransformerConfig(
-        11,
-        d_model=d_model,
-        n_layers=setting.size(3, 2),
-        n_heads=4,
-        n_kv_heads=4,
-        d_head=d_model // 4,
-        d_ff=2 * d_model,
-        max_seq_len=2 + ACROSS**2,
-        causal=False,
-        position="learned",
-    )
+    config = setting.transformer(11, max_seq_len=2 + ACROSS**2, causal=False, position="learned")
     return new_patch_denoiser(config, PATCH**2, seed=0)
-
-
-def patches(ink_BYX: Tensor) -> Tensor:
-    """Float patches [B, T, W] between -1 (paper) and 1 (ink)."""
-    return cut_patches(ink_BYX * (2 / (LEVELS - 1)) - 1, PATCH, PATCH)
 
 
 def ink(patches_BTW: Tensor) -> Tensor:
@@ -83,7 +66,7 @@ def mixed(clean_BTW: Tensor, noise_BTW: Tensor, loud_B: Tensor) -> Tensor:
 
 def loss_on(model: PatchDenoiser, digits: Digits, generator: torch.Generator) -> Tensor:
     some_B = torch.randint(0, len(digits.ink), (96,), generator=generator)
-    clean_BTW = patches(digits.ink[some_B])
+    clean_BTW = cut_digits(digits.ink[some_B], PATCH)
     noise_BTW = torch.randn(clean_BTW.shape, generator=generator)
     loud_B = torch.rand(len(some_B), generator=generator)
     untold_B = torch.rand(len(some_B), generator=generator) < 0.1

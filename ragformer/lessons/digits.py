@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ragformer.lessons.pictures import need
+from ragformer.nn.patches import cut_patches
 
 SIDE, LEVELS, N_TEST = 8, 17, 360
 """Pixels across, shades from paper to ink, and how many are kept from training."""
@@ -35,6 +36,11 @@ def load_digits() -> tuple[Digits, Digits]:
     order = torch.randperm(len(ink), generator=torch.Generator().manual_seed(0))
     test, train = order[:N_TEST], order[N_TEST:]
     return Digits(ink[train], label[train]), Digits(ink[test], label[test])
+
+
+def cut_digits(ink_BYX: Tensor, size: int) -> Tensor:
+    """Float patches [B, T, W] between -1 (paper) and 1 (ink), `size` pixels high and wide."""
+    return cut_patches(ink_BYX * (2 / (LEVELS - 1)) - 1, size, size)
 
 
 class Judge:

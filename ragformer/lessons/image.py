@@ -36,7 +36,6 @@ from ragformer.lessons.digits import (
 )
 from ragformer.lessons.lesson import Outcome, Setting
 from ragformer.lessons.pictures import canvas, save
-from ragformer.nn.config import TransformerConfig
 from ragformer.nn.generate import write_rows
 from ragformer.nn.heads import Decoder, new_decoder
 from ragformer.train.loop import Loss, fit
@@ -47,19 +46,8 @@ TOP_P = 0.9
 
 
 def new_model(setting: Setting) -> Decoder:
-    d_model = setting.size(64, 32)
-    config = TransformerConfig(
-        LEVELS + 10,  # the shades, then a word for each digit
-        d_model=d_model,
-        n_layers=setting.size(3, 2),
-        n_heads=4,
-        n_kv_heads=4,
-        d_head=d_model // 4,
-        d_ff=2 * d_model,
-        max_seq_len=1 + N_PIXELS,
-        position="learned",
-        logit_scale=d_model**-0.5,
-    )
+    # The vocabulary: the shades, then a word for each digit.
+    config = setting.transformer(LEVELS + 10, max_seq_len=1 + N_PIXELS, position="learned")
     return new_decoder(config, seed=0)
 
 

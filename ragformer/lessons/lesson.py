@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragformer.errors import InputError, NotFoundError
+from ragformer.nn.config import TransformerConfig
 
 if TYPE_CHECKING:
     from ragformer.train.loop import Loss
@@ -58,6 +59,24 @@ class Setting:
     def size(self, full: T, toy: T) -> T:
         """`full`, or `toy` where the lesson is only to be seen running."""
         return toy if self.quick else full
+
+    def transformer(
+        self, vocab_size: int, max_seq_len: int, wide: tuple[int, int] = (64, 32), **choices: Any
+    ) -> TransformerConfig:
+        """Three blocks of four heads, two in a toy; wide: d_model in full and as a toy."""
+        d_model = self.size(*wide)
+        return TransformerConfig(
+            vocab_size,
+            d_model=d_model,
+            n_layers=self.size(3, 2),
+            n_heads=4,
+            n_kv_heads=4,
+            d_head=d_model // 4,
+            d_ff=2 * d_model,
+            max_seq_len=max_seq_len,
+            logit_scale=d_model**-0.5,
+            **choices,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,6 @@ from ragformer.lessons.chorales import (
 from ragformer.lessons.lesson import Outcome, Setting
 from ragformer.lessons.ngram import KneserNey
 from ragformer.lessons.pictures import canvas, need, save
-from ragformer.nn.config import TransformerConfig
 from ragformer.nn.generate import write_rows
 from ragformer.nn.heads import Decoder, new_decoder
 from ragformer.train.loop import Loss, fit
@@ -58,18 +57,7 @@ TEMPERATURE, TOP_P = 0.9, 0.95
 
 
 def new_model(setting: Setting) -> Decoder:
-    d_model = setting.size(96, 48)
-    config = TransformerConfig(
-        N_SYMBOLS,
-        d_model=d_model,
-        n_layers=setting.size(3, 2),
-        n_heads=4,
-        n_kv_heads=4,
-        d_head=d_model // 4,
-        d_ff=2 * d_model,
-        max_seq_len=4 * CONTEXT,
-        logit_scale=d_model**-0.5,
-    )
+    config = setting.transformer(N_SYMBOLS, max_seq_len=4 * CONTEXT, wide=(96, 48))
     return new_decoder(config, seed=0)
 
 

@@ -28,7 +28,6 @@ from torch import Tensor
 from ragformer.lessons.lesson import Outcome, Setting
 from ragformer.lessons.pictures import canvas, draw_lines, draw_weights, save
 from ragformer.lessons.signals import KINDS, make_sounds, spectrogram, with_noise, write_wav
-from ragformer.nn.config import TransformerConfig
 from ragformer.nn.patches import PatchClassifier, cut_patches, new_patch_classifier
 from ragformer.train.loop import Loss, fit
 
@@ -52,18 +51,8 @@ def some_sounds(each: int, generator: torch.Generator) -> Sounds:
 
 
 def new_model(setting: Setting) -> PatchClassifier:
-    d_model = setting.size(64, 32)
-    config = TransformerConfig(
-        1,
-        d_model=d_model,
-        n_layers=setting.size(3, 2),
-        n_heads=4,
-        n_kv_heads=4,
-        d_head=d_model // 4,
-        d_ff=2 * d_model,
-        max_seq_len=1 + SIDE * SIDE // (HIGH * WIDE),
-        causal=False,
-        position="learned",
+    config = setting.transformer(
+        1, max_seq_len=1 + SIDE * SIDE // (HIGH * WIDE), causal=False, position="learned"
     )
     return new_patch_classifier(config, HIGH * WIDE, len(KINDS), seed=0)
 

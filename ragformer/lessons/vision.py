@@ -22,11 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ragformer.lessons.digits import LEVELS, SIDE, Digits, draw_digit, load_digits
+from ragformer.lessons.digits import SIDE, Digits, cut_digits, draw_digit, load_digits
 from ragformer.lessons.lesson import Outcome, Setting
 from ragformer.lessons.pictures import canvas, save
-from ragformer.nn.config import TransformerConfig
-from ragformer.nn.patches import PatchClassifier, cut_patches, new_patch_classifier
+from ragformer.nn.patches import PatchClassifier, new_patch_classifier
 from ragformer.nn.watch import rollout, watched
 from ragformer.train.loop import Loss, fit
 
@@ -35,25 +34,8 @@ ACROSS = SIDE // PATCH
 
 
 def new_model(setting: Setting) -> PatchClassifier:
-    d_model = setting.size(64, 32)
-    config = TransformerConfig(
-        1,
-        d_model=d_model,
-        n_layers=setting.size(3, 2),
-        n_heads=4,
-        n_kv_heads=4,
-        d_head=d_model // 4,
-        d_ff=2 * d_model,
-        max_seq_len=1 + ACROSS**2,
-        causal=False,
-        position="learned",
-    )
+    config = setting.transformer(1, max_seq_len=1 + ACROSS**2, causal=False, position="learned")
     return new_patch_classifier(config, PATCH**2, 10, seed=0)
-
-
-def patches(ink_BYX: Tensor) -> Tensor:
-    """Float patches [B, T, W] between -1 (paper) and 1 (ink)."""
-    return cut_patches(ink_BYX * (2 / (LEVELS - 1)) - 1, PATCH, PATCH)
 
 
 def moved(ink_BYX: Tensor, generator: torch.Generator) -> Tensor:
@@ -67,7 +49,7 @@ def moved(ink_BYX: Tensor, generator: torch.Generator) -> Tensor:
 
 def loss_on(model: PatchClassifier, digits: Digits, generator: torch.Generator) -> Tensor:
     some = torch.randint(0, len(digits.ink), (64,), generator=generator)
-    logits_BN = model(patches(moved(digits.ink[some], generator)))
+    logits_BN = model(cut_digits(moved(digits.ink[some], generator), PATCH))
     return F.cross_entropy(logits_BN, digits.label[some])
 
 
@@ -75,7 +57,7 @@ def loss_on(model: PatchClassifier, digits: Digits, generator: torch.Generator) 
 def read(model: PatchClassifier, digits: Digits) -> tuple[Tensor, Tensor]:
     """The digit read in each picture [N], and the share of each patch in that [N, Y, X]."""
     with watched(model.transformer.blocks) as looked:
-        said_N = model(patches(digits.ink)).argmax(-1)
+        said_N = model(cut_digits(digits.ink, PATCH)).argmax(-1)
     shares_NT = rollout(looked)[:, 0, 1:]
     return said_N, shares_NT.reshape(-1, ACROSS, ACROSS)
 
