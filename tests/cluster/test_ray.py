@@ -240,22 +240,32 @@ def test_five_hundred_questions_find_the_same(
             }
 
 
-@killing
-def test_a_worker_that_is_killed_costs_no_finished_document(
-    two_nodes: Running, sharded: Library, write_pdf: WritePdf
+def killed_on_the_way(
+    two_nodes: Running, sharded: Library, docs: Path, after: int, kill: Callable[[], None]
 ) -> None:
-    docs = write_some(write_pdf, 12)
+    """Index 12 documents, kill what `kill` does once so many chunks are embedded, and nothing that
+    was finished by then is lost or done again."""
     two_nodes.connect(pause=1.0)
     kept: set[str] = set()
     for step in sharded.index([docs], on_ray=two_nodes.on_ray):
-        if not kept and step.chunks_embedded > 4:
-            os.kill(int(two_nodes.notes()[-1]["pid"]), signal.SIGKILL)
+        if not kept and step.chunks_embedded > after:
+            kill()
             kept = finished(sharded)
     assert 0 < len(kept) < 12
     assert isinstance(step, Report)
     assert [outcome.status for outcome in step.files] == ["added"] * 12
     assert not kept & embedded_twice(sharded, two_nodes)
     assert alike(of_shards(sharded), of_one_store(docs))
+
+
+@killing
+def test_a_worker_that_is_killed_costs_no_finished_document(
+    two_nodes: Running, sharded: Library, write_pdf: WritePdf
+) -> None:
+    def kill() -> None:
+        os.kill(int(two_nodes.notes()[-1]["pid"]), signal.SIGKILL)
+
+    killed_on_the_way(two_nodes, sharded, write_some(write_pdf, 12), 4, kill)
 
 
 @killing
@@ -263,19 +273,12 @@ def test_a_node_that_is_killed_costs_no_finished_document(
     two_nodes: Running, sharded: Library, write_pdf: WritePdf
 ) -> None:
     size = {"num_cpus": 1, "object_store_memory": OBJECTS, "node_ip_address": "127.0.0.1"}
-    docs = write_some(write_pdf, 12)
     node = two_nodes.cluster.add_node(**size)
-    two_nodes.connect(pause=1.0)
-    kept: set[str] = set()
-    for step in sharded.index([docs], on_ray=two_nodes.on_ray):
-        if not kept and step.chunks_embedded > 6:
-            two_nodes.cluster.remove_node(node, allow_graceful=False)
-            kept = finished(sharded)
-    assert 0 < len(kept) < 12
-    assert isinstance(step, Report)
-    assert [outcome.status for outcome in step.files] == ["added"] * 12
-    assert not kept & embedded_twice(sharded, two_nodes)
-    assert alike(of_shards(sharded), of_one_store(docs))
+
+    def kill() -> None:
+        two_nodes.cluster.remove_node(node, allow_graceful=False)
+
+    killed_on_the_way(two_nodes, sharded, write_some(write_pdf, 12), 6, kill)
 
 
 @killing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -69,3 +70,21 @@ def loud() -> Callable[..., nn.Module]:
         return model.eval()
 
     return randomize
+
+
+@pytest.fixture
+def tokens_a_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module], list[int]]:
+    """tokens_a_step(model): a list that grows by the tokens of each step the model takes."""
+
+    def watch(model: nn.Module) -> list[int]:
+        steps: list[int] = []
+        forward = model.transformer.forward
+
+        def counted(ids_BT: torch.Tensor, **rest: Any) -> torch.Tensor:
+            steps.append(ids_BT.shape[1])
+            return forward(ids_BT, **rest)
+
+        monkeypatch.setattr(model.transformer, "forward", counted)
+        return steps
+
+    return watch

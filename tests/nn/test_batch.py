@@ -112,7 +112,7 @@ def test_a_step_for_many_has_the_logits_of_each(config, loud):
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_all_that_wait_take_one_step(small_config, loud, monkeypatch):
+def test_all_that_wait_take_one_step(small_config, loud, tokens_a_step):
     model = loud(Decoder(small_config()))
     batch, n = Batch(model), 10
     prompts = [PROMPTS[0], PROMPTS[2], PROMPTS[3]]
@@ -120,13 +120,7 @@ def test_all_that_wait_take_one_step(small_config, loud, monkeypatch):
         generate_beside(batch, read(model, prompt), prompt[-1], Sampling(max_new_tokens=n))
         for prompt in prompts
     ]
-    steps = []
-    forward = model.transformer.forward
-    monkeypatch.setattr(
-        model.transformer,
-        "forward",
-        lambda ids_BT, **rest: (steps.append(ids_BT.shape[1]), forward(ids_BT, **rest))[1],
-    )
+    steps = tokens_a_step(model)
     written: list[list[int]] = [[] for _ in rows]
     going = True
     while going:

@@ -154,16 +154,10 @@ def test_what_is_read_ahead_fits_the_cache(small_config, loud):
     assert written(model, capacity=9, new=50, lookup=lookup) == plain
 
 
-def test_right_guesses_are_read_together(small_config, loud, monkeypatch):
+def test_right_guesses_are_read_together(small_config, loud, tokens_a_step):
     model = loud(Decoder(small_config()))
     plain = written(model, capacity=30, new=20)
-    steps = []
-    forward = model.transformer.forward
-    monkeypatch.setattr(
-        model.transformer,
-        "forward",
-        lambda ids_BT, **rest: (steps.append(ids_BT.shape[1]), forward(ids_BT, **rest))[1],
-    )
+    steps = tokens_a_step(model)
     lookup = Lookup([*PROMPT, *plain, *PROMPT])
     assert written(model, capacity=30, new=20, lookup=lookup) == plain
     assert len(steps) - 1 < 20 / 3  # the first read the prompt
