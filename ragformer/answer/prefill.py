@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ragformer.answer.reading import Reading
 from ragformer.nn.cache import KVCache
+from ragformer.nn.device import autocast_dtype
 from ragformer.nn.heads import Decoder
 
 
@@ -50,7 +51,8 @@ def prefill(model: Decoder, reading: Reading, cache: KVCache) -> Tensor:
         keep_PT = places_T < lengths_P[:, None]
         rows_PT = torch.where(keep_PT, starts_P[:, None] + places_T, starts_P[:, None])
         seen_PS = torch.cat([keep_PT.new_ones(n_passages, n_question), keep_PT], dim=1)
-        rows = cache.repeat(n_passages, width)
+        # As they are multiplied, or every layer would cast all keys and values there and back.
+        rows = cache.repeat(n_passages, width, autocast_dtype(device))
         hidden_PTD = read(rows_PT, rows, seen_PS[:, None].expand(-1, width, -1))
         hidden.append(hidden_PTD[keep_PT][None])
         cache.gather(rows, n_question, keep_PT)

@@ -37,11 +37,10 @@ from ragformer.nn.cache import KVCache
 from ragformer.nn.checkpoint import load_weights, weights_id
 from ragformer.nn.config import model_config
 from ragformer.nn.constrain import CitedQuote, PassageWalk, Range, Vocabulary
-from ragformer.nn.device import pick_device
+from ragformer.nn.device import bf16_is_faster, pick_device
 from ragformer.nn.generate import Mask, generate
 from ragformer.nn.heads import Decoder
 from ragformer.nn.kept import Kept
-from ragformer.retrieve.embed import bf16_is_faster
 from ragformer.text.overlap import Rarity, question_stems
 from ragformer.text.tokenizer import MAX_MARKS, NO_ANSWER, QUOTE, Tokenizer, mark_id
 from ragformer.types import Sampling

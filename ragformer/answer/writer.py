@@ -17,18 +17,17 @@ import torch
 from ragformer.answer.checkpoints import chat_of
 from ragformer.answer.cited_prose import ChatVocabulary, CitedProse
 from ragformer.answer.remote import Reply
-from ragformer.config import load_settings, model_folder
+from ragformer.config import model_folder
 from ragformer.errors import InputError, WeightsError
 from ragformer.nn.cache import KVCache
 from ragformer.nn.checkpoint import load_weights, weight_files, weights_id
 from ragformer.nn.config import model_config
-from ragformer.nn.device import pick_device
+from ragformer.nn.device import bf16_is_faster, pick_device
 from ragformer.nn.generate import Batch, generate_beside
 from ragformer.nn.heads import Decoder
 from ragformer.nn.kept import Prefixes
 from ragformer.nn.lookup import Lookup
 from ragformer.nn.quantize import pack, quickest_form
-from ragformer.retrieve.embed import bf16_is_faster
 from ragformer.text.chat_template import ChatTemplate
 from ragformer.text.checkpoint_tokenizer import ChatTokenizer
 from ragformer.types import WAITING, Passage, Sampling
@@ -116,20 +115,21 @@ class Writer:
             yield WAITING
 
 
-def load_writer(path: Path | None = None) -> Writer:
-    """The imported decoder in the folder `path`, or the one in use; on the GPU where there is one.
+def load_writer(folder: Path, dtype: str = "auto") -> Writer:
+    """The imported decoder in `folder`, on the GPU where there is one.
 
-    Its weights are mapped from their files and read as they are used; the setting writer_dtype
-    says in which form they are, a second time, for writing.
+    Its weights are mapped from their files and read as they are used; dtype: the form in which
+    they are, a second time, for writing (the setting writer_dtype). Raises NotFoundError where
+    there is no such folder, WeightsError for a decoder of our own or a damaged one, ConfigError
+    where this machine has no product of that form.
     """
-    folder = model_folder("decoder", path)
+    folder = model_folder("decoder", folder)
     chat = chat_of(folder)
     if chat is None:
         raise WeightsError(f"the decoder in {folder} is our own, which reads and does not converse")
     device = pick_device()
-    form = load_settings().writer_dtype
-    packed = True
-    if form == "auto":
+    form, packed = dtype, True
+    if dtype == "auto":
         packed = sum(file.stat().st_size for file in weight_files(folder)) <= MOST_PACKED_BYTES
         form = "bfloat16" if device.type == "cuda" else quickest_form(packed)
     half = device.type == "cuda" or form == "bfloat16" or bf16_is_faster()

@@ -85,15 +85,15 @@ class KVCache:
         for layer, (keys_BGTE, values_BGTE) in zip(self.layers, block, strict=True):
             layer.append(keys_BGTE, values_BGTE)
 
-    def repeat(self, batch: int, room: int) -> KVCache:
+    def repeat(self, batch: int, room: int, dtype: torch.dtype | None = None) -> KVCache:
         """The tokens of this one-row cache for `batch` rows, copied, so that each may go its own
-        way, with room for `room` more."""
+        way, with room for `room` more; dtype: None for this one's."""
         copy = KVCache.__new__(KVCache)
         copy.capacity = self.length + room
         copy.layers = [
             LayerCache(
-                _repeated(layer.keys_BGSE[:, :, : layer.length], batch, room),
-                _repeated(layer.values_BGSE[:, :, : layer.length], batch, room),
+                _repeated(layer.keys_BGSE[:, :, : layer.length], batch, room, dtype),
+                _repeated(layer.values_BGSE[:, :, : layer.length], batch, room, dtype),
                 layer.length,
             )
             for layer in self.layers
@@ -153,8 +153,8 @@ class RowCaches:
         self.layers = [LayerRows(layer, counts, biases_11TS) for layer in layers]
 
 
-def _repeated(filled_1GSE: Tensor, batch: int, room: int) -> Tensor:
+def _repeated(filled_1GSE: Tensor, batch: int, room: int, dtype: torch.dtype | None) -> Tensor:
     _, G, S, E = filled_1GSE.shape
-    copy_BGSE = filled_1GSE.new_empty(batch, G, S + room, E)
+    copy_BGSE = filled_1GSE.new_empty(batch, G, S + room, E, dtype=dtype)
     copy_BGSE[:, :, :S] = filled_1GSE
     return copy_BGSE

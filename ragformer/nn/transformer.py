@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ragformer.nn.cache import KVCache, LayerCache, LayerRows, RowCaches
 from ragformer.nn.config import RopeScaling, TransformerConfig
+from ragformer.nn.device import autocast_dtype
 from ragformer.nn.rows import Rows
 
 
@@ -213,7 +214,7 @@ class Block(nn.Module):
         memory_BSD: Tensor | None,
         memory_bias_B1TS: Tensor | None,
     ) -> Tensor:
-        normed = x_BTD if self.post_norm else self.attn_norm(x_BTD)
+        normed = x_BTD if self.post_norm else cast_once(self.attn_norm(x_BTD))
         x_BTD = x_BTD + self.attn(normed, normed, rope, bias_B1TS, cache)
         x_BTD = self.attn_norm(x_BTD) if self.post_norm else x_BTD
         if self.cross is not None and self.cross_norm is not None:
@@ -222,9 +223,18 @@ class Block(nn.Module):
             normed = x_BTD if self.post_norm else self.cross_norm(x_BTD)
             x_BTD = x_BTD + self.cross(normed, memory_BSD, None, memory_bias_B1TS, None)
             x_BTD = self.cross_norm(x_BTD) if self.post_norm else x_BTD
-        normed = x_BTD if self.post_norm else self.mlp_norm(x_BTD)
+        normed = x_BTD if self.post_norm else cast_once(self.mlp_norm(x_BTD))
         x_BTD = x_BTD + self.mlp(normed)
         return self.mlp_norm(x_BTD) if self.post_norm else x_BTD
+
+
+def cast_once(x_BTD: Tensor) -> Tensor:
+    """Under autocast, what several products read, in their type before each casts it for itself.
+
+    Not in training, where the gradients of the products are added up in float32.
+    """
+    dtype = None if torch.is_grad_enabled() else autocast_dtype(x_BTD.device)
+    return x_BTD if dtype is None else x_BTD.to(dtype)
 
 
 class Transformer(nn.Module):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -19,7 +17,7 @@ from ragformer.config import model_folder
 from ragformer.errors import WeightsError
 from ragformer.nn.checkpoint import load_weights, weights_id
 from ragformer.nn.config import model_config, read_config
-from ragformer.nn.device import pick_device
+from ragformer.nn.device import bf16_is_faster, pick_device
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.nn.rows import Rows
 from ragformer.store.rows import storable
@@ -180,20 +178,6 @@ def length_sorted_batches(lengths: Sequence[int], most_tokens: int) -> list[list
         else:
             batches.append([i])
     return batches
-
-
-def bf16_is_faster(size: int = 512) -> bool:
-    """Whether this CPU multiplies bfloat16 matrices clearly faster than float32: measured once
-    at load (about 15 ms), since no flag says it on every system. The best of six in turns counts:
-    other work on the machine holds up one or two, and the first finds nothing warm."""
-    best = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    for _ in range(6):
-        for dtype in best:
-            a = torch.ones(size, size, dtype=dtype)
-            start = time.perf_counter()
-            a @ a
-            best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return best[torch.bfloat16] < 0.7 * best[torch.float32]
 
 
 def load_encoder(path: Path | None = None) -> Encoder:

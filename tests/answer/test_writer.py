@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from chat_checkpoint import draw_words, write_checkpoint
@@ -10,8 +13,9 @@ from chat_checkpoint import draw_words, write_checkpoint
 from ragformer.answer.checkpoints import import_decoder
 from ragformer.answer.prose import answer_in_prose
 from ragformer.answer.remote import Reply
-from ragformer.answer.speaker import local_speaker
+from ragformer.answer.speaker import local_speaker, speaker_of
 from ragformer.answer.writer import Writer, load_writer
+from ragformer.config import load_settings
 from ragformer.nn.cache import KVCache
 from ragformer.store.store import Store
 from ragformer.types import WAITING, Answer, Passage
@@ -22,11 +26,17 @@ QUESTIONS = ["When are fees due?", "How long is it?", "How is notice given, and 
 
 
 @pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Writer]]:
-    """load(): a writer that has written nothing."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an imported decoder."""
     folder = tmp_path_factory.mktemp("imported")
     texts = [NOTICE, FEES, f'It says: "{FEES}" [2]. ' * 3]
     import_decoder(write_checkpoint(tmp_path_factory.mktemp("qwen"), texts, 2048), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def load(folder: Path) -> Iterator[Callable[[], Writer]]:
+    """load(): a writer that has written nothing."""
     with pytest.MonkeyPatch.context() as patch:
         draw_words(patch, 50)
         yield lambda: load_writer(folder)
@@ -37,6 +47,24 @@ def passages(add_passage: Callable[..., Passage]) -> list[Passage]:
     return [add_passage([NOTICE], name="notice.pdf"), add_passage([FEES], name="fees.pdf")]
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[Writer], list[tuple[int, type]]]:
+    """steps(writer): a list that grows by each step's tokens and its kind of cache."""
+
+    def watch(writer: Writer) -> list[tuple[int, type]]:
+        taken: list[tuple[int, type]] = []
+        forward = writer.model.transformer.forward
+
+        def noted(ids_BT: Any, **rest: Any) -> Any:
+            taken.append((ids_BT.shape[1], type(rest["cache"])))
+            return forward(ids_BT, **rest)
+
+        monkeypatch.setattr(writer.model.transformer, "forward", noted)
+        return taken
+
+    return watch
+
+
 def reply(writer: Writer, question: str, passages: list[Passage]) -> Iterator[str | Reply]:
     shown = "\n".join(passage.text for passage in passages) * 3
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": shown}]
@@ -45,17 +73,13 @@ def reply(writer: Writer, question: str, passages: list[Passage]) -> Iterator[st
 
 
 def test_replies_by_turns_are_those_of_each_alone(
-    load: Callable[[], Writer], passages: list[Passage], monkeypatch: pytest.MonkeyPatch
+    load: Callable[[], Writer],
+    passages: list[Passage],
+    steps: Callable[[Writer], list[tuple[int, type]]],
 ) -> None:
     wanted = [[p for p in reply(load(), q, passages) if p != WAITING] for q in QUESTIONS]
     writer = load()
-    widths = []
-    forward = writer.model.transformer.forward
-    monkeypatch.setattr(
-        writer.model.transformer,
-        "forward",
-        lambda ids_BT, **rest: (widths.append(type(rest["cache"])), forward(ids_BT, **rest))[1],
-    )
+    taken = steps(writer)
     replies = [reply(writer, question, passages) for question in QUESTIONS]
     written: list[list[str | Reply]] = [[] for _ in QUESTIONS]
     going = set(range(len(QUESTIONS)))
@@ -68,28 +92,36 @@ def test_replies_by_turns_are_those_of_each_alone(
             going -= {n} if piece is None else set()
     assert written == wanted
     assert len({"".join(map(str, pieces[:-1])) for pieces in wanted}) == len(QUESTIONS)
-    assert sum(kind is not KVCache for kind in widths) > 10
+    assert sum(kind is not KVCache for _, kind in taken) > 10
 
 
 def test_a_prompt_that_begins_like_one_before_is_read_from_there(
-    load: Callable[[], Writer], passages: list[Passage], monkeypatch: pytest.MonkeyPatch
+    load: Callable[[], Writer],
+    passages: list[Passage],
+    steps: Callable[[Writer], list[tuple[int, type]]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ragformer.answer.writer.PREFILL", 64)
     wanted = list(reply(load(), QUESTIONS[1], passages))
     writer = load()
     list(reply(writer, QUESTIONS[0], passages))
-    read = []
-    forward = writer.model.transformer.forward
-    monkeypatch.setattr(
-        writer.model.transformer,
-        "forward",
-        lambda ids_BT, **rest: (read.append(ids_BT.shape[1]), forward(ids_BT, **rest))[1],
-    )
+    taken = steps(writer)
     again = list(reply(writer, QUESTIONS[1], passages))
     assert [p for p in again if p != WAITING] == [p for p in wanted if p != WAITING]
     prompt_tokens = wanted[-1].usage["prompt_tokens"]
-    assert prompt_tokens > 128 > read[0]
+    assert prompt_tokens > 128
+    assert sum(tokens for tokens, _ in taken) < prompt_tokens
     assert 0 < writer.prefixes.kept.n_bytes <= writer.prefixes.kept.most_bytes
+
+
+def test_each_dtype_that_is_set_is_a_writer_of_its_own(folder: Path, home: Path) -> None:
+    packed = []
+    for dtype in ("float32", "int8"):
+        settings = dataclasses.replace(load_settings(), writer_dtype=dtype)
+        speaker = speaker_of(settings, folder)
+        assert speaker is not None
+        packed.append(speaker.reply.__self__.model.packed_head is not None)  # type: ignore[attr-defined]
+    assert packed == [False, True]
 
 
 def test_nothing_is_shown_while_it_waits(

@@ -19,7 +19,6 @@ from ragformer.nn.heads import SentenceEncoder
 from ragformer.retrieve.embed import (
     MAX_TOKENS,
     Encoder,
-    bf16_is_faster,
     length_sorted_batches,
     load_encoder,
     pad_rows,
@@ -194,18 +193,3 @@ def test_a_damaged_folder_says_what_is_wrong(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(WeightsError, match=r"there is no .*config\.json"):
         load_encoder(folder)
-
-
-def test_a_held_up_product_does_not_decide_the_number_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    def decided(float32: list[float], bfloat16: list[float]) -> bool:
-        now = [0.0]
-        for pair in zip(float32, bfloat16, strict=True):
-            for took in pair:
-                now += [now[-1], now[-1] + took]
-        monkeypatch.setattr("ragformer.retrieve.embed.time.perf_counter", iter(now[1:]).__next__)
-        return bf16_is_faster(size=8)
-
-    assert decided([2.0] * 6, [9.0, *[1.0] * 5])
-    assert decided([2.0] * 6, [9.0, 1.0, *[9.0] * 4])
-    assert not decided([2.0] * 6, [2.0] * 6)
-    assert not decided([9.0, 9.0, 2.0, 9.0, 9.0, 9.0], [2.0] * 6)
