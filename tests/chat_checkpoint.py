@@ -90,11 +90,11 @@ class Quoting:
 def draw_words(patch: pytest.MonkeyPatch, n: int) -> None:
     """Imported decoders write up to n tokens, drawn from a seed that is the prompt's own, and quote
     often: the likeliest of noise is one word again and again. In float32, where who else is in a
-    step hardly matters."""
+    step hardly matters; it is said to be the quickest."""
 
     def drawn(batch: Any, cache: Any, first: int, _: Sampling, *, mask: Any, lookup: Any) -> Any:
         sampling = Sampling(n, temperature=8.0, seed=sum(lookup.tokens))
         return generate_beside(batch, cache, first, sampling, mask=Quoting(mask), lookup=lookup)
 
     patch.setattr("ragformer.answer.writer.generate_beside", drawn)
-    patch.setenv("RAGFORMER_WRITER_DTYPE", "float32")
+    patch.setattr("ragformer.answer.writer.quickest_form", lambda packed: "float32")

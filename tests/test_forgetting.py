@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from small_documents import CATS, TAX, Index, WritePdf, statuses
 
+from ragformer.forms import hit_forms
 from ragformer.library import Library
 from ragformer.store import keep_vectors
 from ragformer.store.rows import KnownFile
@@ -33,6 +34,16 @@ def test_nothing_of_a_removed_document_is_left_in_the_home(
     assert b"eighteen" not in left
     assert b"October" in left
     assert cats.exists()
+
+
+def test_what_is_removed_after_it_was_found_is_no_hit(
+    library: Library, write_pdf: WritePdf, index: Index
+) -> None:
+    index(library, write_pdf("cats.pdf", CATS), write_pdf("tax.pdf", TAX))
+    first, second = library.search("How long does the cat sleep?")
+    library.remove(first.document.id)
+    [hit] = hit_forms(library.store, [first, second])
+    assert (hit["rank"], hit["document_id"]) == (2, second.document.id)
 
 
 def test_a_copy_that_came_through_the_browser_goes_with_its_document(

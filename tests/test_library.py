@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from small_documents import BEES, CATS, TAX, Index, WritePdf
 
 from ragformer.answer.confidence import FEATURES, OWN_CONFIDENCE, Confidence
+from ragformer.cluster import opening
+from ragformer.config import Settings
 from ragformer.errors import (
     EncoderMismatchError,
     InputError,
@@ -21,6 +23,7 @@ from ragformer.errors import (
 )
 from ragformer.library import Library, collections, open_library
 from ragformer.retrieve.embed import Encoder
+from ragformer.store.store import Store
 from ragformer.text.normalize import MAX_QUESTION, check_question
 
 
@@ -41,6 +44,23 @@ def test_nothing_is_made_until_something_is_indexed(
     with pytest.raises(NotFoundError, match="there is no collection notes"):
         _ = open_library("notes").store
     assert not home.exists()
+
+
+def test_a_collection_made_while_it_is_opened_is_seen(
+    library: Library, write_pdf: WritePdf, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_collection = opening.open_collection
+
+    def then_made(settings: Settings) -> Store:
+        monkeypatch.setattr(opening, "open_collection", open_collection)
+        opened = open_collection(settings)
+        with open_library() as other:
+            index(other, write_pdf("a.pdf", CATS))
+        return opened
+
+    monkeypatch.setattr(opening, "open_collection", then_made)
+    assert library.store.documents() == []
+    assert len(library.store.documents()) == 1
 
 
 def test_the_home_is_the_users_alone(

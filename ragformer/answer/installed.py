@@ -44,7 +44,7 @@ def import_model(
 
     Prefixes are an encoder's, see `import_encoder`. Raises WeightsError for neither.
     """
-    if not any((source / name).is_file() for name in ("modules.json", "config.json")):
+    if not any((source / file).is_file() for file in ("modules.json", "config.json")):
         raise InputError(
             f"there is no model in {source}; give a folder with a decoder's config.json,"
             " safetensors and tokenizer.json, or an encoder that sentence-transformers saved"

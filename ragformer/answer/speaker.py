@@ -70,14 +70,16 @@ def speaker_of(settings: Settings, backend: Backend) -> Speaker | None:
     decoder answers. Raises ConfigError for a server that cannot be used, WeightsError for an
     imported decoder that is damaged."""
     if isinstance(backend, Path):
-        return local_speaker(_writer(backend))
+        return local_speaker(_writer(backend, settings.writer_dtype))
     if remote := settings.remote_model(backend):
         return remote_speaker(remote)
-    return None if settings.writer is None else local_speaker(_writer(settings.writer))
+    if settings.writer is None:
+        return None
+    return local_speaker(_writer(settings.writer, settings.writer_dtype))
 
 
 @lru_cache(maxsize=1)
-def _writer(folder: Path) -> Writer:
+def _writer(folder: Path, dtype: str) -> Writer:
     from ragformer.answer.writer import load_writer
 
-    return load_writer(folder)
+    return load_writer(folder, dtype)

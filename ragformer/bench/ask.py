@@ -21,7 +21,7 @@ from ragformer.eval.cases import CorpusItem, ReadingCase, read_reading, sample
 from ragformer.eval.retrieval import fill
 from ragformer.library import Library
 from ragformer.store.store import Store
-from ragformer.types import Answer
+from ragformer.types import WAITING, Answer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ def ask(library: Library, question: str) -> Asked:
     first = 0.0
     answer: Answer | None = None
     for piece in library.stream(question):
-        first = first or time.perf_counter() - started
+        if piece != WAITING:
+            first = first or time.perf_counter() - started
         if isinstance(piece, Answer):
             answer = piece
     assert answer is not None

@@ -33,12 +33,12 @@ class Assumption:
 # 20,000 made-up chunks in 1 and 4 shards on a busy machine.
 _QUERY = "README: the picture of what a query costs, 1,000,000 chunks, one thread"
 ASSUMPTIONS = {
-    "pages_per_core_s": Assumption(11, "pages/s", "README: bench index, 22 pages/s on two cores"),
-    "chunks_per_page": Assumption(5.7, "chunks", "README: bench index, 126 chunks/s at 22 pages/s"),
+    "pages_per_core_s": Assumption(29, "pages/s", "README: bench index, 59 pages/s on two cores"),
+    "chunks_per_page": Assumption(5.8, "chunks", "README: bench index, 341 chunks/s at 59 pages/s"),
     "efficiency": Assumption(0.85, "share", "the most that the engine may cost, 15 %"),
     "chunks_per_shard": Assumption(1e6, "chunks", "a choice: what the query figures were taken at"),
     "shard_ms": Assumption(330, "core ms", f"{_QUERY}: vectors 20, words 3 times 103"),
-    "driver_ms": Assumption(263, "core ms", "README: 48 for the rest of search, 215 to rerank"),
+    "driver_ms": Assumption(244, "core ms", "README: 48 for the rest of search, 196 to rerank"),
     "bytes_per_chunk": Assumption(3900, "bytes", "store.db of 50 PDFs, 962 pages, over its chunks"),
     "memory_per_million": Assumption(265e6, "bytes", "README: resident, a million chunks searched"),
     "core_hour": Assumption(0.04, "money", "a choice: a rented virtual core; look yours up"),

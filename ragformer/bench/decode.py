@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import torch
 
 from ragformer.answer.reader import OpenPrompt, Read, Reader, load_decoder
 from ragformer.bench.loss import Told, lookup_gain, loss_in, texts_of, told_answer
-from ragformer.bench.machine import machine, median_of, synchronize
-from ragformer.bench.runtime import base_weights, in_form
+from ragformer.bench.machine import machine, median_of
+from ragformer.bench.runtime import base_weights, in_form, now
 from ragformer.errors import InputError
 from ragformer.eval.cases import ReadingCase, read_reading, sample
 from ragformer.nn.constrain import Range
@@ -103,24 +102,19 @@ def eight_passages(cases: Sequence[ReadingCase], at: int) -> Passages:
 def time_question(reader: Reader, question: str, passages: Passages) -> dict[str, float]:
     """Tokens of the prompt; tokens/s of prefill (cutting the text included) and of decoding; and
     seconds from the question to the end of the quote."""
-    start = _now()
+    start = now(reader.device)
     prompt = reader.open(question, passages)
-    opened = _now()
+    opened = now(reader.device)
     read = reader.find(prompt)
     write_best(reader, prompt, read, passages)
-    answered = _now()
+    answered = now(reader.device)
     written = write_freely(reader, prompt)
     return {
         "prompt_tokens": float(read.n_tokens),
-        "prefill_tokens_per_second": read.n_tokens / (opened - start),
-        "answer_seconds": answered - start,
-        "decode_tokens_per_second": len(written) / (_now() - answered),
+        "prefill_tokens_per_second": read.n_tokens / opened.since(start).wall,
+        "answer_seconds": answered.since(start).wall,
+        "decode_tokens_per_second": len(written) / now(reader.device).since(answered).wall,
     }
-
-
-def _now() -> float:
-    synchronize()
-    return time.perf_counter()
 
 
 def write_best(reader: Reader, prompt: OpenPrompt, read: Read, passages: Passages) -> str:

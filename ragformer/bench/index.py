@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ragformer.bench.machine import machine, median_of, synchronize
+from ragformer.bench.machine import machine, median_of
 from ragformer.errors import InputError, PdfError
 from ragformer.library import open_library
 from ragformer.pdf.chunk import split_pages
@@ -106,7 +106,6 @@ def time_stages(files: Sequence[Path], encoder: Encoder) -> Stages:
             chunks = split_pages(text, encoder.tokenizer.count)
             stages.end("chunk")
             vectors_ND = embed(encoder, text.title, chunks)
-            synchronize()
             stages.end("embed")
             document = Document(str(path), text.title, (path,), len(text.pages), datetime.now(UTC))
             store.add_document(document, text.pages, chunks, vectors_ND, encoder.id, text.outline)

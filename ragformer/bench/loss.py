@@ -16,11 +16,11 @@ from ragformer.answer.reader import Reader
 from ragformer.bench.machine import median_of
 from ragformer.bench.runtime import now, prefilled
 from ragformer.eval.cases import ReadingCase
+from ragformer.eval.reading import sentence_around
 from ragformer.nn.cache import KVCache
 from ragformer.nn.generate import generate
 from ragformer.nn.heads import Decoder
 from ragformer.nn.lookup import Lookup
-from ragformer.text.sentences import sentence_spans
 from ragformer.text.tokenizer import Tokenizer
 from ragformer.types import Sampling
 
@@ -80,8 +80,7 @@ def told_answer(reader: Reader, question: str, passages: Sequence[tuple[str, str
         return None
     best = read.candidates[0]
     text = passages[best.passage][1]
-    touched = [(a, b) for a, b in sentence_spans(text) if a < best.end and best.start < b]
-    quote = text[touched[0][0] : touched[-1][1]].strip()
+    quote = sentence_around(text, best.start, best.end)
     return f"{short_form(text[best.start : best.end])}\n\n“{quote}” [{best.passage + 1}]\n"
 
 

@@ -46,14 +46,6 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {"p50": float(p50), "p95": float(p95)}
 
 
-def synchronize() -> None:
-    """Wait until a GPU has done what it was given; a clock read before that tells nothing."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def resident_bytes(table: Path = Path("/proc/self/statm")) -> int:
     """Memory this process has at the moment, mapped files included; 0 where Linux does not tell."""
     if not table.is_file():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,7 +175,7 @@ def in_form(
 
 
 def our_side(config: TransformerConfig, weights: Weights, form: str, device: torch.device) -> Side:
-    """Our decoder in `form`, as the product runs it on a CPU; on a GPU by recorded steps."""
+    """Our decoder in `form`, as the product runs it; on a GPU, batches by recorded steps."""
     model = in_form(config, weights, form, device)
     dtype = model.transformer.embed.weight.dtype
     return Side(
@@ -204,13 +205,8 @@ def _write(model: Decoder, ids_1T: Tensor, n: int) -> tuple[Seconds, Seconds]:
     cache, hidden_11D = prefilled(model, ids_1T, n)
     first = int(model.token_logits(hidden_11D).argmax())
     read = now(ids_1T.device)
-    if ids_1T.is_cuda:
-        stepper, token_11 = Stepper(model, cache), torch.full_like(ids_1T[:, :1], first)
-        for _ in range(n - 1):
-            token_11 = stepper.step(token_11).argmax(-1, keepdim=True)
-    else:
-        for _ in generate(model, cache, first, Sampling(max_new_tokens=n - 1)):
-            pass
+    for _ in generate(model, cache, first, Sampling(max_new_tokens=n - 1)):
+        pass
     return read.since(start), now(ids_1T.device).since(read)
 
 
@@ -220,13 +216,11 @@ def _rows(model: Decoder, ids_1T: Tensor, batch: int, n: int) -> Seconds:
     cache = one.repeat(batch, n)
     ids_B1 = torch.arange(batch, device=ids_1T.device)[:, None] % model.config.vocab_size
     start = now(ids_1T.device)
-    stepper = Stepper(model, cache) if ids_1T.is_cuda else None
+    read: Callable[[Tensor], Tensor] = partial(model.transformer, cache=cache)
+    if ids_1T.is_cuda:
+        read = Stepper(model.transformer, cache, plain=0).read
     for _ in range(n):
-        if stepper:
-            logits_BV = stepper.step(ids_B1)
-        else:
-            logits_BV = model.token_logits(model.transformer(ids_B1, cache=cache))[:, -1]
-        ids_B1 = logits_BV.argmax(-1, keepdim=True)
+        ids_B1 = model.token_logits(read(ids_B1))[:, -1].argmax(-1, keepdim=True)
     return now(ids_1T.device).since(start)
 
 

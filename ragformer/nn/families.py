@@ -9,7 +9,6 @@ nothing about it. A field of none of these kinds is refused by name, as it may c
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,8 @@ from torch import Tensor
 
 from ragformer.errors import WeightsError
 from ragformer.nn.config import RopeScaling, TransformerConfig, read_config
+from ragformer.nn.names import filled_row
 
-_LAYER = re.compile(r"\d+")
 _LLAMA_NAMES = {
     "transformer.embed.*": "model.embed_tokens.*",
     "transformer.norm.*": "model.norm.*",
@@ -165,25 +164,16 @@ def read_family(folder: Path) -> tuple[Family, TransformerConfig]:
 
 def their_tensor(ours: str, family: Family, read: Callable[[str], Tensor]) -> Tensor:
     """The tensor that `ours` is called here, out of those that `read` gives by their names."""
-    name, layer, third = _their_name(ours, family)
+    name, _, third = filled_row(ours, family.names).partition("[")
     tensor = read(name)
-    if family.transposed and tensor.dim() == 2 and layer:
+    if family.transposed and tensor.dim() == 2 and ".blocks." in ours:
         tensor = tensor.T
     return tensor.chunk(3)[int(third[0])] if third else tensor
 
 
 def their_name(ours: str, family: Family) -> str:
     """What the family calls the tensor that `ours` is called here."""
-    return _their_name(ours, family)[0]
-
-
-def _their_name(ours: str, family: Family) -> tuple[str, re.Match[str] | None, str]:
-    """The name, the number of the layer in it, and which third of the tensor is meant."""
-    stem, _, kind = ours.rpartition(".")
-    layer = _LAYER.search(stem)
-    row = family.names[_LAYER.sub("#", stem) + ".*"]
-    name, _, third = row.replace("#", layer[0] if layer else "").replace("*", kind).partition("[")
-    return name, layer, third
+    return filled_row(ours, family.names).partition("[")[0]
 
 
 def _refuse_unknown(values: Mapping[str, Any], family: Family, path: Path) -> None:

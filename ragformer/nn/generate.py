@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ragformer.nn.cache import KVCache, RowCaches
+from ragformer.nn.graph import Stepper
 from ragformer.nn.heads import Decoder
 from ragformer.nn.lookup import Lookup
 from ragformer.nn.rows import Rows
@@ -42,6 +43,9 @@ FEWEST_GUESSES, MOST_GUESSES = 3, 15
 """Tokens guessed at once: where one is wrong, those behind it were read for nothing. Four rows
 take 1.0 to 1.4 times as long as one, eight 1.1 to 1.8, sixteen 1.4 to 2.4, by the form of the
 weights (2 cores): the fewest after a wrong guess, twice as many after each that was right."""
+STEPPED_ON = ("cuda",)
+"""Devices on which a row that is alone goes on by a `Stepper`; elsewhere a growing cache, of which
+no more is looked at than is filled, is quicker."""
 
 
 def generate(
@@ -59,8 +63,9 @@ def generate(
     """Token ids written after `first`, which the cache does not hold yet.
 
     position: of `first`; counted from the cache when absent. lookup: of all tokens up to `first`,
-    to guess from; which tokens are written does not depend on it. It stops when the mask is done,
-    after `stop` (which is not yielded), after sampling.max_new_tokens, or when the cache is full.
+    to guess from; which tokens are written depends on it by roundings alone. It stops when the
+    mask is done, after `stop` (which is not yielded), after sampling.max_new_tokens, or when the
+    cache is full.
     """
     batch = Batch(model)
     tokens = generate_beside(
@@ -97,7 +102,7 @@ def generate_beside(
     generator = torch.Generator(device=batch.model.transformer.embed.weight.device)
     generator.manual_seed(sampling.seed)
     place = cache.length if position is None else position
-    ahead = _Ahead(batch, cache, first, place - cache.length, segment, lookup)
+    ahead = _Ahead(batch.model, cache, first, place - cache.length, segment, lookup)
     for left in range(min(sampling.max_new_tokens, cache.capacity - cache.length), 0, -1):
         if mask is not None and mask.done:
             return
@@ -132,7 +137,8 @@ def write_rows(
     """
     generator = torch.Generator(device=prompt_BT.device).manual_seed(sampling.seed)
     B, T = prompt_BT.shape
-    cache = KVCache(model.config, B, T + n - 1, device=prompt_BT.device)
+    weight = model.transformer.embed.weight
+    cache = KVCache(model.config, B, T + n - 1, weight.dtype, weight.device)
     written: list[Tensor] = []
     ids_BT = prompt_BT
     for _ in range(n):
@@ -146,13 +152,17 @@ def write_rows(
 @dataclass(slots=True, eq=False)
 class Asked:
     """Tokens of one row that are to be read, the first at `position`, and, once they are, the
-    logits [1 + n_guesses, V] of what follows the last but n_guesses of them and each of those."""
+    logits [1 + n_guesses, V] of what follows the last but n_guesses of them and each of those.
+
+    stepper: of the cache, where the row has one.
+    """
 
     cache: KVCache
     tokens: Sequence[int]
     position: int
     segment: int
     n_guesses: int = 0
+    stepper: Stepper | None = None
     logits: Tensor | None = None
 
 
@@ -166,7 +176,8 @@ class Batch:
     def __init__(self, model: Decoder) -> None:
         self.model = model
         self._asked: list[Asked] = []
-        self._lock = threading.Lock()
+        # A row that nobody holds any longer may be closed by this very thread within a step.
+        self._lock = threading.RLock()
 
     @contextmanager
     def asking(self, asked: Asked) -> Iterator[Asked]:
@@ -181,13 +192,14 @@ class Batch:
                     self._asked.remove(asked)
 
     def logits(self, asked: Asked) -> Tensor:
-        """The logits of what was asked."""
+        """The logits of what was asked; RuntimeError where another's step for both has failed."""
         with self._lock:
-            if asked.logits is None:
+            if asked in self._asked:
                 together, self._asked = self._asked, []
                 for row, logits in zip(together, step(self.model, together), strict=True):
                     row.logits = logits
-        assert asked.logits is not None
+        if asked.logits is None:
+            raise RuntimeError("the step that was taken for this row and others has failed")
         return asked.logits
 
 
@@ -200,15 +212,17 @@ class _Ahead:
 
     def __init__(
         self,
-        batch: Batch,
+        model: Decoder,
         cache: KVCache,
         first: int,
         offset: int,
         segment: int,
         lookup: Lookup | None,
     ) -> None:
-        self.batch, self.cache, self.lookup = batch, cache, lookup
+        self.cache, self.lookup = cache, lookup
         self.offset, self.segment = offset, segment
+        stepped = model.transformer.embed.weight.device.type in STEPPED_ON
+        self.stepper = Stepper(model.transformer, cache, offset, segment) if stepped else None
         self.read = cache.length  # tokens in the cache that were written, not guessed
         self.unread = [first]  # a token that a mask dictates is read once a choice must be made
         self.next_V: Tensor | None = None
@@ -220,7 +234,7 @@ class _Ahead:
         guesses = self.lookup.guess(min(self.n_guesses, most)) if self.lookup else []
         tokens = [*self.unread, *guesses]
         position = self.offset + self.read
-        return Asked(self.cache, tokens, position, self.segment, len(guesses))
+        return Asked(self.cache, tokens, position, self.segment, len(guesses), self.stepper)
 
     def note(self, asked: Asked, logits_GV: Tensor) -> None:
         """What was asked has been read."""
@@ -247,32 +261,10 @@ class _Ahead:
         self.next_V, self.guessed = None, []
 
 
-def decode_step(
-    model: Decoder,
-    cache: KVCache,
-    tokens: Sequence[int],
-    position: int,
-    segment: int,
-    n_guesses: int = 0,
-) -> Tensor:
-    """Logits [1 + n_guesses, V] of what follows the last but n_guesses of `tokens`, and each of
-    those; all join the cache, the first at `position`."""
-    device = model.transformer.embed.weight.device
-    ids_1T = torch.tensor([list(tokens)], device=device)
-    hidden_1TD = model.transformer(
-        ids_1T,
-        positions_BT=torch.arange(position, position + len(tokens), device=device)[None],
-        segments_BT=torch.full_like(ids_1T, segment),
-        cache=cache,
-    )
-    return model.token_logits(hidden_1TD[:, -1 - n_guesses :])[0]
-
-
 def step(model: Decoder, asked: Sequence[Asked]) -> list[Tensor]:
     """The logits each row asked for; all are read at once, and each sees itself alone."""
     if len(asked) == 1:
-        [one] = asked
-        return [decode_step(model, one.cache, one.tokens, one.position, one.segment, one.n_guesses)]
+        return [_alone(model, *asked)]
     device = model.transformer.embed.weight.device
     counts = [len(row.tokens) for row in asked]
     ids_1T, rows = Rows.lay([row.tokens for row in asked], device)
@@ -294,6 +286,22 @@ def step(model: Decoder, asked: Sequence[Asked]) -> list[Tensor]:
     places = [at for end, n in zip(ends, wanted, strict=True) for at in range(end - n, end)]
     logits_GV = model.token_logits(hidden_1TD[:, places])[0]
     return list(torch.split(logits_GV, wanted))
+
+
+def _alone(model: Decoder, row: Asked) -> Tensor:
+    device = model.transformer.embed.weight.device
+    ids_1T = torch.tensor([list(row.tokens)], device=device)
+    if row.stepper is not None:
+        hidden_1TD = row.stepper.read(ids_1T)
+    else:
+        places_T = torch.arange(row.position, row.position + len(row.tokens), device=device)
+        hidden_1TD = model.transformer(
+            ids_1T,
+            positions_BT=places_T[None],
+            segments_BT=torch.full_like(ids_1T, row.segment),
+            cache=row.cache,
+        )
+    return model.token_logits(hidden_1TD[:, -1 - row.n_guesses :])[0]
 
 
 def keep_only(logits_V: Tensor, allowed: set[int] | Tensor) -> Tensor:

@@ -38,8 +38,11 @@ class Kept(Generic[V]):
         """Keep the value; one that is too large alone is not kept."""
         with self._lock:
             _, freed = self._values.pop(key, (None, 0))
+            self.n_bytes -= freed
+            if n_bytes > self.most_bytes:
+                return
             self._values[key] = value, n_bytes
-            self.n_bytes += n_bytes - freed
+            self.n_bytes += n_bytes
             while self.n_bytes > self.most_bytes:
                 _, (_, freed) = self._values.popitem(last=False)
                 self.n_bytes -= freed
@@ -66,16 +69,21 @@ class Prefixes:
                 break
             found.append(key)
             cache.append(block)
-        for key in reversed(found):  # a block is of no use without those before it
-            self.kept.get(key)
+        self._use(found)
         return cache.length
 
     def keep(self, ids: Sequence[int], cache: KVCache) -> None:
         """Remember the last block of the cache, which holds so many whole blocks of `ids`."""
-        *_, key = self._keys(ids[: cache.length])
+        *before, key = self._keys(ids[: cache.length])
+        self._use(before)
         block = cache.block(cache.length - self.block)
         n_bytes = sum(keys.nbytes + values.nbytes for keys, values in block)
         self.kept.put(key, block, n_bytes)
+
+    def _use(self, keys: Sequence[bytes]) -> None:
+        """The first the last: a block is of no use without those before it."""
+        for key in reversed(keys):
+            self.kept.get(key)
 
     def _keys(self, ids: Sequence[int]) -> Iterator[bytes]:
         """A key for each whole block: it and all before it."""

@@ -12,29 +12,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
+SCALE = 2.0
+"""How many times the product counts: alpha / r of the source."""
 
 
 class Adapter(nn.Module):
     """A linear map that stays as it is, and a product of two thin matrices added to it."""
 
-    def __init__(self, linear: nn.Linear, rank: int, scale: float) -> None:
+    def __init__(self, linear: nn.Linear, rank: int) -> None:
         super().__init__()
-        self.linear, self.scale = linear, scale
+        self.linear = linear
         self.down = nn.Parameter(linear.weight.new_empty(rank, linear.in_features))
         self.up = nn.Parameter(linear.weight.new_zeros(linear.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear(x)
-        return out + F.linear(F.linear(x, self.down), self.up) * self.scale
+        return out + F.linear(F.linear(x, self.down), self.up) * SCALE
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """The linear map with what was learned added to its weight, which changes."""
-        self.linear.weight += self.up @ self.down * self.scale
+        self.linear.weight += self.up @ self.down * SCALE
         return self.linear
 
 
-def add_adapters(model: nn.Module, rank: int, seed: int, scale: float = 2.0) -> list[nn.Parameter]:
+def add_adapters(model: nn.Module, rank: int, seed: int) -> list[nn.Parameter]:
     """Put an adapter on every linear map below `model` and freeze all else; returns what learns.
 
     Until something is learned the model says what it said: `up` starts at zero.
@@ -43,7 +45,7 @@ def add_adapters(model: nn.Module, rank: int, seed: int, scale: float = 2.0) -> 
     generator = torch.Generator().manual_seed(seed)
     learned: list[nn.Parameter] = []
     for owner, name, linear in _below(model, nn.Linear):
-        adapter = Adapter(linear, rank, scale)
+        adapter = Adapter(linear, rank)
         drawn = torch.randn(adapter.down.shape, generator=generator)
         adapter.down.data.copy_(drawn * linear.in_features**-0.5)
         setattr(owner, name, adapter)

@@ -81,7 +81,7 @@ def renamed(
 
     Raises WeightsError with their names of what is missing; `folder` is where from.
     """
-    theirs = {name: _their_name(name, table) for name in wanted}
+    theirs = {name: filled_row(name, table) for name in wanted}
     if missing := [name for name in theirs.values() if name not in tensors]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise WeightsError(f"the weights in {folder} lack {', '.join(missing[:3])}{more}")
@@ -89,7 +89,9 @@ def renamed(
     return {name: tensors[their] for name, their in theirs.items()}, unused
 
 
-def _their_name(ours: str, table: Mapping[str, str]) -> str:
+def filled_row(ours: str, table: Mapping[str, str]) -> str:
+    """The row of `table` for the tensor that `ours` is called here: its layer for #, weight or bias
+    for *."""
     stem, _, kind = ours.rpartition(".")
     layer = re.search(r"\d+", stem)
     row = table[re.sub(r"\d+", "#", stem) + ".*"]

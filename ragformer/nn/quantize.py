@@ -41,8 +41,7 @@ class Packed(nn.Module):
         """weight, bias: of the layer it stands for. form: all of FORMS but the first."""
         super().__init__()
         self.bias = bias
-        if form == "int4" and not _fits_int4(weight):
-            form = "int8"
+        form = _form_that_holds(weight, form)
         self.most_rows = MOST_ROWS[form]
         self._many, self.n_bytes = _as_loaded(weight.detach(), bias), weight.nbytes
         if form != "bfloat16":
@@ -149,6 +148,17 @@ def _as_loaded(weight: Tensor, bias: Tensor | None = None) -> Product:
     return product
 
 
+def _form_that_holds(weight: Tensor, form: str) -> str:
+    """`form`, or another for a shape that int4's kernels do not take, for numbers past float16's
+    (packing cuts those off, in `weight` itself where that is float32)."""
+    rows, columns = weight.shape
+    if form == "int4" and (rows % 64 or columns % 128):
+        return "int8"
+    if form == "float16" and weight.abs().max() > torch.finfo(torch.float16).max:
+        return "bfloat16"
+    return form
+
+
 def _float16(weight: Tensor) -> tuple[Product, int]:
     packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
 
@@ -180,11 +190,6 @@ def _int8(weight: Tensor) -> tuple[Product, int]:
         return out_NM * scale_N1
 
     return product, n_bytes
-
-
-def _fits_int4(weight: Tensor) -> bool:
-    """Whether the kernels take its shape."""
-    return weight.shape[0] % 64 == 0 and weight.shape[1] % 128 == 0
 
 
 def four_bits(weight: Tensor) -> tuple[Tensor, Tensor]:

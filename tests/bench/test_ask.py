@@ -9,7 +9,7 @@ import pytest
 
 from ragformer.bench import ask
 from ragformer.errors import InputError
-from ragformer.types import Answer, Citation, Span
+from ragformer.types import WAITING, Answer, Citation, Span
 
 
 def test_the_same_question_has_one_answer_and_its_quote_rereads(reading_file, home):
@@ -23,6 +23,20 @@ def test_the_same_question_has_one_answer_and_its_quote_rereads(reading_file, ho
     reading_file.write_text("")
     with pytest.raises(InputError, match="holds no question"):
         ask.run(reading_file)
+
+
+def test_a_piece_that_only_waits_is_not_the_first_word(monkeypatch):
+    answer = Answer("?", "a", (), (), 0.5, False, None, "local", "m")
+    clock = iter(range(9))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+
+    class Slow:
+        def stream(self, question):
+            for piece in (WAITING, WAITING, "a", answer):
+                next(clock)
+                yield piece
+
+    assert ask.ask(Slow(), "?") == ask.Asked(answer, 4.0, 6.0)
 
 
 def test_answers_are_told_apart_by_anything_but_their_time():

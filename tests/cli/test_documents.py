@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ragformer_cli.documents import summary, troubles
+from ragformer_cli.documents import paths_in_lists, summary, troubles
 from ragformer_cli.terminal import follow, progress_line, safe
 
 from ragformer.types import FileOutcome, Progress, Report
@@ -46,6 +46,13 @@ def test_index_accounts_for_every_file(ragformer: Ragformer, docs: Path) -> None
     assert "not a PDF" in picture["reason"]
     assert "failed: docs/picture.pdf" in ran.err
     assert "no text: docs/cats.pdf: 1 of 2 pages: 2" in ran.err
+
+
+def test_a_text_file_stands_for_the_paths_in_it(tmp_path: Path) -> None:
+    listed, other = tmp_path / "all.txt", Path("docs/b.pdf")
+    listed.write_bytes("/docs\r\n\n  \nsub/\u00fcber uns.pdf\n".encode())
+    found = [Path("/docs"), tmp_path / "sub" / "\u00fcber uns.pdf", other]
+    assert paths_in_lists([listed, other]) == found
 
 
 def test_progress_is_a_line_of_json_a_step(ragformer: Ragformer, docs: Path) -> None:
@@ -95,6 +102,13 @@ def test_list_has_an_object_for_every_file(ragformer: Ragformer, docs: Path) -> 
     words = ragformer("list").out
     assert "docs/cats.pdf: 2 pages, 1 without text" in words
     assert "docs/picture.pdf: failed: " in words
+
+
+def test_a_file_of_which_no_page_could_be_read_is_listed_as_such(
+    ragformer: Ragformer, write_pdf: WritePdf
+) -> None:
+    ragformer("index", write_pdf("scan.pdf", "", ""))
+    assert "docs/scan.pdf: 2 pages, none with text" in ragformer("list").out
 
 
 def test_show_gives_the_text_that_offsets_count_in(ragformer: Ragformer, docs: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -69,9 +70,13 @@ def up_to_the_next_step(tokens: Iterator[int | None], written: list[int]) -> boo
     return False
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_rows_that_join_and_leave_write_what_each_writes_alone(config, loud, seed):
+@pytest.mark.parametrize(("seed", "stepped"), [(0, ()), (1, ()), (2, ()), (3, ("cpu",))])
+def test_rows_that_join_and_leave_write_what_each_writes_alone(
+    config, loud, seed, stepped, monkeypatch
+):
     model = loud(Decoder(config))
+    wanted = alone(model)
+    monkeypatch.setattr("ragformer.nn.generate.STEPPED_ON", stepped)
     rng, batch = random.Random(seed), Batch(model)
     written: list[list[int]] = [[] for _ in PROMPTS]
     waiting, begun = list(range(len(PROMPTS))), {}
@@ -86,7 +91,6 @@ def test_rows_that_join_and_leave_write_what_each_writes_alone(config, loud, see
                 del begun[n]
             elif not up_to_the_next_step(tokens, written[n]):
                 del begun[n]
-    wanted = alone(model)
     assert written[left] == wanted[left][: len(written[left])]
     written[left] = wanted[left]
     assert written == wanted
@@ -139,6 +143,40 @@ def test_threads_may_share_a_batch(small_config, loud):
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(write, range(len(PROMPTS)))) == alone(model)
+
+
+def test_a_row_may_be_closed_within_a_step(small_config, loud, monkeypatch):
+    """As garbage collection does it: in the thread that computes, wherever that is."""
+    model = loud(Decoder(small_config()))
+    wanted, batch = alone(model)[0], Batch(model)
+    stays, leaves = (row(batch, n) for n in (0, 2))
+    assert next(leaves) is next(stays) is None
+    forward = model.transformer.forward
+
+    def closing(*given, **rest):
+        leaves.close()
+        return forward(*given, **rest)
+
+    monkeypatch.setattr(model.transformer, "forward", closing)
+    written: list[int | None] = []
+    thread = threading.Thread(target=lambda: written.extend(stays), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert [token for token in written if token is not None] == wanted
+
+
+def test_a_step_that_fails_does_so_for_its_rows_and_no_later_one(small_config, loud, monkeypatch):
+    model = loud(Decoder(small_config()))
+    batch = Batch(model)
+    one, other = (row(batch, n) for n in (0, 2))
+    assert next(one) is next(other) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(model.transformer, "forward", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            next(one)
+    with pytest.raises(RuntimeError, match="for this row and others has failed"):
+        next(other)
+    assert [token for token in row(batch, 3) if token is not None] == alone(model)[3]
 
 
 def test_nothing_is_read_for_a_row_that_has_left(small_config, loud):

@@ -123,6 +123,19 @@ def test_position_and_segment_reach_the_model(small_config, loud):
     assert all(tokens != told for tokens in moved)
 
 
+@pytest.mark.parametrize("guesses", [False, True])
+def test_steps_in_fixed_tensors_write_the_same(config, loud, monkeypatch, guesses):
+    model = loud(Decoder(config))
+
+    def write() -> list[int]:
+        lookup = Lookup([*range(40), *range(40), *PROMPT]) if guesses else None
+        return written(model, capacity=26, new=20, position=9, segment=1, lookup=lookup)
+
+    plain = write()
+    monkeypatch.setattr("ragformer.nn.generate.STEPPED_ON", ("cpu",))
+    assert write() == plain
+
+
 def test_keep_only_leaves_the_allowed_logits_as_they_are():
     kept = keep_only(torch.tensor([1.0, 2.0, 3.0]), {0, 2})
     assert kept.tolist() == [1.0, float("-inf"), 3.0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ragformer.errors import WeightsError
 from ragformer.nn.config import TransformerConfig
-from ragformer.nn.names import BERT, _their_name, bert_config, renamed
+from ragformer.nn.names import BERT, bert_config, filled_row, renamed
 from ragformer.nn.transformer import Transformer
 
 HERE = Path("model")
@@ -42,7 +42,7 @@ def test_every_tensor_has_one_place_of_its_own(n_layers):
         norm_place="post", mlp="gelu", bias=True, n_segments=2,
     )  # fmt: skip
     names = list(Transformer(config).state_dict())
-    theirs = [_their_name(name, BERT) for name in names]
+    theirs = [filled_row(name, BERT) for name in names]
     assert len(set(theirs)) == len(names)
     found, unused = renamed({name: torch.ones(1) for name in theirs}, BERT, names, HERE)
     assert (list(found), unused) == (names, [])

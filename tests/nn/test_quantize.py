@@ -127,6 +127,15 @@ def test_a_shape_that_no_int4_kernel_takes_is_int8() -> None:
     assert torch.equal(four, eight)
 
 
+def test_a_weight_that_float16_cannot_hold_is_multiplied_as_loaded() -> None:
+    plain = layer()
+    plain.weight[3, 5] = 1e5
+    packed = Packed(plain.weight, plain.bias, "float16")
+    assert plain.weight[3, 5] == 1e5
+    x = torch.randn(1, 256)
+    assert torch.equal(packed(x), plain(x))
+
+
 def test_a_machine_without_the_kernel_is_told_so(
     model: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

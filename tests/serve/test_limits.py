@@ -6,16 +6,17 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import openai
 import pytest
 
-from ragformer.errors import ConfigError, ServerError
+from ragformer.errors import ClusterError, ConfigError, ServerError
 from ragformer.library import Library
 from ragformer.serve.app import make_app
-from ragformer.types import Answer
+from ragformer.types import Answer, Progress
 
 from .conftest import QUESTION, Running, started
 
@@ -55,12 +56,17 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     made.go.set()
 
 
-def sent(running: Running, body: bytes) -> socket.socket:
+def sent(
+    running: Running,
+    body: bytes,
+    path: str = "/v1/chat/completions",
+    kind: str = "application/json",
+) -> socket.socket:
     """A connection on which the request has been sent and no answer read."""
     host, port = running.root.removeprefix("http://").split(":")
     made = socket.create_connection((host, int(port)))
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
-    made.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
+    made.sendall(f"{head}Content-Type: {kind}\r\n\r\n".encode() + body)
     return made
 
 
@@ -72,6 +78,34 @@ def test_a_client_that_hangs_up_stops_the_work(running: Running, slow: Slow, str
             connection.recv(100)
     assert slow.closed.wait(60)
     running.wait_idle()
+
+
+def test_an_upload_that_nobody_waits_for_is_given_up_and_not_kept(
+    running: Running, monkeypatch: pytest.MonkeyPatch, served_home: Path
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(*_: Any, **__: Any) -> Iterator[Progress]:
+        try:
+            begun.set()
+            while not ended.wait(0.01):
+                yield Progress(0, 1, 0, 0)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Library, "index", endless)
+    form = b'Content-Disposition: form-data; name="file"; filename="long.pdf"\r\n\r\n%PDF'
+    body, kind = b"--x\r\n" + form + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
+    uploads = served_home / "collections" / "default" / "uploads"
+    with sent(running, body, "/v1/documents", kind):
+        begun.wait()
+        assert (uploads / "long.pdf").read_bytes() == b"%PDF"
+    is_given_up = ended.wait(30)
+    ended.set()
+    running.wait_idle()
+    assert is_given_up
+    assert list(uploads.iterdir()) == []
+    uploads.rmdir()
 
 
 def test_one_is_worked_on_and_what_nobody_waits_for_leaves_the_queue(
@@ -111,13 +145,14 @@ def test_what_takes_too_long_is_ended(slow: Slow) -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("kind", [ServerError, ClusterError])
 def test_what_fails_meanwhile_is_said(
-    running: Running, monkeypatch: pytest.MonkeyPatch, begun: bool
+    running: Running, monkeypatch: pytest.MonkeyPatch, begun: bool, kind: type[Exception]
 ) -> None:
     def failing(*_: Any, **__: Any) -> Iterator[str]:
         if begun:
             yield "word "
-        raise ServerError("the other server broke off; ask again")
+        raise kind("the other server broke off; ask again")
 
     monkeypatch.setattr(Library, "stream", failing)
     with running.client() as client, pytest.raises(openai.APIError, match="broke off") as caught:
@@ -166,7 +201,7 @@ def test_no_other_site_gets_in(running: Running) -> None:
             assert http.get("/v1/models", headers={"Host": host}).status_code in (400, 421)
         for host in ("localhost:80", "127.0.0.1", "[::1]:8000"):
             assert http.get("/v1/models", headers={"Host": host}).status_code == 200
-        for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        for origin in ("http://evil.example", "null", "", "http://[", "http://127.0.0.1:1"):
             answer = http.post("/v1/documents", headers={"Origin": origin})
             assert answer.status_code == 403
             assert "access-control-allow-origin" not in answer.headers

@@ -165,6 +165,16 @@ def test_a_run_that_was_stopped_goes_on_from_its_state(encoder_config, decoder_c
     assert load_file(config.out / "model.safetensors")
 
 
+def test_a_run_whose_time_ends_while_it_is_measured_has_its_last_state(decoder_config, monkeypatch):
+    def slow(self, stage, budget, model, average):
+        budget.spent += 60 * 60 * (budget.step == 3)
+
+    monkeypatch.setattr(decoder.Development, "add", slow)
+    config = decoder_config(steps=1000, save_every=1000)
+    list(decoder.main(config))
+    assert torch.load(config.work / "pretrain.pt", weights_only=True)["step"] == 3
+
+
 def test_the_answer_stage_starts_from_the_weights_written_before(decoder_config):
     config = decoder_config(stage="answer", steps=1)
     with pytest.raises(ValueError, match="there are no weights"):

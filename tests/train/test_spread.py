@@ -66,10 +66,15 @@ def test_two_processes_train_in_parts_as_one_and_one_goes_on_from_two(
     assert first == second
     assert first == pytest.approx(alone, abs=1e-4)
     [alone_later] = run_in("decoder", "alone", 1, values | {"steps": 11})
+    work = tmp_path / "parts" / "work"
+    assert [path.name for path in work.iterdir() if path.is_dir()] == ["pretrain.parts"]
+    # As a process leaves it that is killed while its next state takes the name.
+    whole = (work / "pretrain.parts").rename(work / "pretrain.before")
     [later] = run_in("decoder", "parts", 1, values | {"steps": 11})
+    whole.rename(work / "pretrain.parts")
     assert len(later) == 3
     assert later == pytest.approx(alone_later, abs=1e-4)
-    (tmp_path / "parts" / "work" / "pretrain.pt").unlink()
+    (work / "pretrain.pt").unlink()
     with pytest.raises(InputError, match=r"parts is no training state of these sizes"):
         run_in("decoder", "parts", 1, values | {"d_model": 128})
 

@@ -6,8 +6,10 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from ragformer.errors import InputError
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import PAD
@@ -66,6 +68,11 @@ def test_targets_keep_the_teachers_likeness_the_strongest_directions_first(tmp_p
     short = read_taught(rows(500, 1), tmp_path, 6).targets_ND
     assert short.shape == (300, 6)
     np.testing.assert_allclose(np.linalg.norm(short, axis=1), 1, atol=1e-5)
+
+
+def test_a_teacher_that_had_no_time_is_one_sentence(tmp_path: Path):
+    with pytest.raises(InputError, match="give it more --teacher-minutes"):
+        read_taught(rows(5, 1), tmp_path, 12)
 
 
 def test_a_bag_can_become_any_other_bag_of_the_same_tokens():

@@ -15,6 +15,7 @@ from ragformer_ui.guard import TRIES
 from streamlit.testing.v1 import AppTest
 
 from ragformer.answer import explain as answer_explain
+from ragformer.cluster.layout import make_shards
 from ragformer.errors import StoreError
 from ragformer.library import Library, open_library
 from ragformer.store.questions import Questions
@@ -236,7 +237,9 @@ def test_another_collection_has_its_own_chats(
     assert not app.sidebar.selectbox, "there is nothing to choose from"
     with open_library("taxes", home) as other:
         assert list(other.index([write_pdf("other/tax.pdf", TAX)]))
+    make_shards(home / "collections" / "archive", 1, usual=1)
     app.run()
+    assert app.sidebar.selectbox[0].options == ["archive", "default", "taxes"]
     app.sidebar.selectbox[0].set_value("taxes").run()
     assert [button.key for button in app.sidebar.button] == ["new-chat"]
     assert any("1 document, 1 page" in text for text in texts(app))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ragformer_ui import lesson_runs
 from ragformer_ui.lesson_runs import Runs, Told, read_loss
 from ragformer_ui.lessons import losses_chart, runs
 from streamlit.testing.v1 import AppTest
@@ -55,7 +59,24 @@ def test_a_lesson_runs_in_a_child_and_shows_what_came_of_it(open_app: OpenApp, h
     assert lesson_text("attention").splitlines()[0] not in app.code[0].value
     assert len(app.get("image")) == 1
     assert (home / "lessons" / "attention" / "attention.png").is_file()
+    assert home.stat().st_mode & 0o777 == 0o700
     assert not app.button(key="run-lesson").disabled
+
+
+def test_a_run_that_is_killed_does_not_take_its_last_loss_for_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies = f"import sys; sys.exit({str(Loss('', 3, 60, 1.25))!r})"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    child = functools.partial(subprocess.Popen, [sys.executable, "-c", dies], **pipes)
+    monkeypatch.setattr(lesson_runs, "start_ragformer", lambda *_: child())
+    monkeypatch.setattr(lesson_runs, "lesson_text", lambda _: "")
+    held = Runs()
+    assert held.start("attention", tmp_path)
+    assert held.wait(60)
+    killed = held.of("attention")
+    assert killed is not None
+    assert (killed.state, killed.error) == ("failed", "the lesson ended with code 1")
 
 
 def test_a_run_that_is_stopped_ends_and_one_that_fails_says_why(tmp_path: Path) -> None:

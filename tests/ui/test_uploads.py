@@ -56,6 +56,22 @@ def test_the_same_bytes_make_one_file_and_others_get_a_number(tmp_path: Path) ->
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_two_files_of_one_name_that_come_at_the_same_time_are_both_kept(tmp_path: Path) -> None:
+    others: dict[Path, bytes] = {}
+
+    class Slow(io.BytesIO):
+        def seek(self, at: int, whence: int = 0, /) -> int:
+            """Another file is saved whenever this one is about to be read."""
+            content = b"%d" % len(others)
+            others[save_upload(tmp_path, "a.pdf", io.BytesIO(content))] = content
+            return super().seek(at, whence)
+
+    mine = save_upload(tmp_path, "a.pdf", Slow(b"mine"))
+    assert len(others) >= 2
+    found = {path: path.read_bytes() for path in mine.parent.iterdir()}
+    assert found == {mine: b"mine", **others}
+
+
 def test_only_our_copies_are_deleted(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.pdf"
     theirs.write_bytes(b"1")
