@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from ragformer.errors import NotFoundError
 
 if TYPE_CHECKING:
     from ragformer.answer.summarize import Summary
@@ -114,7 +117,12 @@ def page_form(document: Document, page: Page) -> Form:
 
 
 def hit_forms(store: Store, passages: Sequence[Passage]) -> list[Form]:
-    return [_hit_form(store, rank, passage) for rank, passage in enumerate(passages, start=1)]
+    """One object for each passage; a rank is left out where the document was removed since."""
+    hits = []
+    for rank, passage in enumerate(passages, start=1):
+        with suppress(NotFoundError):
+            hits.append(_hit_form(store, rank, passage))
+    return hits
 
 
 def _hit_form(store: Store, rank: int, passage: Passage) -> Form:

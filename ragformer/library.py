@@ -161,8 +161,9 @@ class Library:
         Raises NotFoundError if another name was asked for and there is none of that name.
         """
         if self._store is None:
+            there = self.exists  # first: it may be made meanwhile, and the empty one must not stay
             store = opening.open_collection(self.settings)
-            if not self.exists:
+            if not there:
                 return store
             self._store = store
         return self._store
@@ -195,7 +196,7 @@ class Library:
         from ragformer.walk import find_files
 
         found = find_files(Path(path) for path in paths)
-        found.refuse_nothing(no_paths=reembed or rechunk, no_files=prune)
+        found.refuse_empty(no_paths=reembed or rechunk, no_files=prune)
         tesseract = None if ocr is None else find_tesseract(ocr)
         options = Options(prune, reembed, rechunk, workers or 0, passwords, tesseract=tesseract)
         if on_ray is None:
@@ -333,7 +334,8 @@ class Library:
         """The documents to look in, each with the path first that `within` names."""
         if within is None or not self.exists:
             return self.store.documents()
-        return documents_within(self.store, within, self.name)
+        with opening.blaming_missing(self.store):
+            return documents_within(self.store, within, self.name)
 
     def _retrieve(
         self, asked: Asked, k: int | None, scope: list[Document], within: Within
@@ -389,4 +391,5 @@ class Library:
 
         Raises NotFoundError if there is none, InputError naming them if there are several.
         """
-        return the_document(self.store, name, self.name)
+        with opening.blaming_missing(self.store):
+            return the_document(self.store, name, self.name)

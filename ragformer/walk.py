@@ -34,7 +34,7 @@ class Found:
     problems: tuple[FileOutcome, ...]
     folders: tuple[Path, ...] = ()
 
-    def refuse_nothing(self, no_paths: bool, no_files: bool) -> None:
+    def refuse_empty(self, no_paths: bool, no_files: bool) -> None:
         """Raises InputError where no path was given, or none holds a PDF, unless that may be."""
         if not self.roots and not no_paths:
             raise InputError("there is nothing to index; give PDFs or folders of PDFs")

@@ -97,7 +97,7 @@ def index(
             _follow_folders(library, paths, how, as_json, progress)
             return
         steps = library.index(
-            _listed(paths) if on_ray else paths,
+            paths_in_lists(paths) if on_ray else paths,
             prune=prune,
             reembed=reembed,
             rechunk=rechunk,
@@ -123,7 +123,7 @@ def _where(
     return None if engine is None else OnRay(address or "", shards)
 
 
-def _listed(paths: Sequence[Path]) -> list[Path]:
+def paths_in_lists(paths: Sequence[Path]) -> list[Path]:
     """The paths, and in place of a .txt those in it, one a line, seen from its folder."""
     found: list[Path] = []
     for path in paths:
@@ -227,10 +227,13 @@ def list_files(collection: str | None, as_json: bool) -> None:
     Example:
       ragformer list --json
     """
+    from ragformer.cluster.opening import missing
     from ragformer.library import open_library
 
     with open_library(collection) as library:
         documents, failures = library.store.documents(), library.store.failures()
+        for line in missing(library.store):
+            warn(line)
     rows = [form for document in documents for form in forms.file_forms(document)]
     rows += [forms.failure_form(outcome) for outcome in failures]
     rows.sort(key=lambda row: str(row["path"]))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ragformer.config import WRITER_DTYPES
 from ragformer_cli.terminal import json_option, path_type, say, say_json, seed_option
 
 
@@ -18,6 +19,7 @@ def bench() -> None:
     Examples:
       ragformer bench index ~/papers
       ragformer bench rerun
+      ragformer bench cluster
       ragformer bench read ~/papers
       ragformer bench embed squad-dev.jsonl.xz
       ragformer bench query squad-dev.jsonl.xz
@@ -57,6 +59,17 @@ def bench_read(folder: Path, limit: int | None, repeats: int, as_json: bool) -> 
 def bench_rerun(files: int, repeats: int, as_json: bool) -> None:
     """Seconds to index a folder again: unchanged, and with one file edited. It makes the files."""
     from ragformer.bench.rerun import run
+
+    _say_figures(run(files, repeats), as_json)
+
+
+@bench.command("cluster")
+@click.option("--files", type=click.IntRange(1), default=1000, show_default=True, metavar="N")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@json_option
+def bench_cluster(files: int, repeats: int, as_json: bool) -> None:
+    """What --engine ray costs on this machine, beside indexing without it. It makes the files."""
+    from ragformer.bench.cluster import run
 
     _say_figures(run(files, repeats), as_json)
 
@@ -161,7 +174,7 @@ def bench_ask(path: Path, limit: int, repeats: int, seed: int, as_json: bool) ->
 @click.option(
     "--dtype",
     "forms",
-    type=click.Choice(["float32", "bfloat16", "float16", "int8", "int4"]),
+    type=click.Choice(WRITER_DTYPES[1:]),  # all but "auto"
     multiple=True,
     help="What the weights are in. Repeatable.  [default: all that the device has]",
 )

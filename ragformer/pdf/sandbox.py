@@ -186,6 +186,8 @@ def _sentence(error: BaseException) -> str:
     said = " ".join(str(error).split())[:200]
     if isinstance(error, MemoryError):
         return "it needs more memory than a file may have"
+    if isinstance(error, FileNotFoundError):  # of which PDFium's wrapper says the path only
+        return "it is no longer there"
     inner = re.search(r"PDFium: ([^()]+)", said)  # their sentence about our call says nothing more
     return inner.group(1).lower() if inner else said or type(error).__name__
 

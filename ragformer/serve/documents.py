@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from ragformer.forms import Form
 from ragformer.library import Library
 from ragformer.pdf.render import render_page
 from ragformer.serve.failures import ApiError
+from ragformer.serve.replies import words_of
 from ragformer.serve.requests import SearchRequest
 from ragformer.serve.service import Service, service_of
 from ragformer.serve.worker import finished
@@ -70,12 +70,13 @@ async def upload(
     """Keep a PDF in the collection and index it; the collection is made if there is none."""
     service = service_of(request)
 
-    def work() -> Iterator[FileOutcome]:
+    def work() -> Iterator[FileOutcome | None]:
         with service.shelf.fresh(collection) as library:
             yield from _indexed(library, file, service.passwords)
 
     async def outcome() -> FileOutcome:
         *_, last = [step async for step in service.documents.each(work)]
+        assert last is not None
         return last
 
     done = await finished(request, outcome(), service.limits.upload_seconds)
@@ -84,18 +85,19 @@ async def upload(
     return {"object": "document", "id": done.document_id} | forms.outcome_form(done)
 
 
-def _indexed(library: Library, file: UploadFile, passwords: Sequence[str]) -> Iterator[FileOutcome]:
-    """Outcomes as they are known, the last one that of the file. One that failed, or that nobody
-    waited for, is not kept, unless it was there before."""
+def _indexed(
+    library: Library, file: UploadFile, passwords: Sequence[str]
+) -> Iterator[FileOutcome | None]:
+    """The outcome at each step, None where it is not known yet, last that of the file. One that
+    failed, or that nobody waited for, is not kept, unless it was there before."""
     refuse_shards(library.folder)
     path = save_upload(library.folder, file.filename or "", file.file)
     known = library.exists and library.store.known_file(path) is not None
     kept = False
     try:
         for step in library.index([path], passwords=passwords):
-            files = step.files if isinstance(step, Report) else (step.outcome,)
-            for outcome in filter(None, files):
-                kept = outcome.status != "failed"
+            for outcome in step.files if isinstance(step, Report) else (step.outcome,):
+                kept = kept if outcome is None else outcome.status != "failed"
                 yield outcome
     finally:
         if not (known or kept):
@@ -159,10 +161,10 @@ def _drawn(
 
 
 def _boxes(page: Page, quote: str) -> list[Box]:
-    """Where on the page the quote stands; a space in it may be a line break there."""
+    """Where on the page the quote stands."""
     if not quote.split():
         return []
-    match = re.search(r"\s+".join(map(re.escape, quote.split())), page.text)
+    match = words_of(quote).search(page.text)
     if match is None:
         raise NotFoundError(f"that quote does not stand on page {page.number}")
     return line_boxes(page, *match.span())

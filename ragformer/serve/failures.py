@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ragformer.errors import (
+    ClusterError,
     EncoderMismatchError,
     InputError,
     NotFoundError,
@@ -41,6 +42,7 @@ _STATUS: dict[type[RagformerError], int] = {
     StoreReadOnlyError: 403,
     EncoderMismatchError: 409,
     ServerError: 502,
+    ClusterError: 502,
 }
 """A subclass before its base; what is not here is wrong with this server: 500."""
 
@@ -51,7 +53,7 @@ class ApiError(Exception):
     def __init__(self, status: int, message: str, code: str = "", param: str | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.code = code or _CODES.get(status, "")
+        self.code = code
         self.param = param
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -31,7 +31,7 @@ class Gate:
     """ASGI around `app`. token: "" where none is asked for."""
 
     app: ASGIApp
-    token: str
+    token: str = field(repr=False)
     loopback: bool
     limits: ServeLimits
 
@@ -60,7 +60,8 @@ class Gate:
         if self.loopback and not is_loopback(host):
             return 421, "this server answers to 127.0.0.1 and localhost only"
         origin = headers.get("origin")
-        if not self.token and origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        site = None if origin is None else origin.partition("://")[2]
+        if not self.token and site not in (None, headers.get("host")):
             return 403, "this server takes no request from a page of another site"
         if self.token and path not in OPEN:
             given = _BEARER.fullmatch(headers.get("authorization", ""))

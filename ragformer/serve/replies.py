@@ -61,21 +61,26 @@ def reply_of(store: Store, answer: Answer, collection: str, base: str, pieces: i
 
 
 def places(answer: Answer) -> list[tuple[int, int]]:
-    """The characters of the answer's text that each citation's quote takes, in order; a line break
-    of the page may be a space there."""
+    """The characters of the answer's text that each citation's quote takes, in order."""
     found, at = [], 0
     for citation in answer.citations:
-        words = re.compile(r"\s+".join(map(re.escape, citation.quote.split())))
+        words = words_of(citation.quote)
         match = words.search(answer.text, at) or words.search(answer.text)
         start, at = match.span() if match else (0, len(answer.text))
         found.append((start, at))
     return found
 
 
-def page_url(base: str, collection: str, document_id: str, page: int, quote: str = "") -> str:
+def words_of(quote: str) -> re.Pattern[str]:
+    """Finds the quote, where a space may be a line break or the other way round."""
+    return re.compile(r"\s+".join(map(re.escape, quote.split())))
+
+
+def _page_url(base: str, collection: str, citation: Citation) -> str:
     """Where this server shows the page, the quote marked on it."""
-    query = urlencode({"collection": collection} | ({"quote": quote} if quote else {}))
-    return f"{base.rstrip('/')}/v1/documents/{document_id}/pages/{page}.png?{query}"
+    query = urlencode({"collection": collection, "quote": citation.quote})
+    page = f"{citation.document_id}/pages/{citation.page}.png"
+    return f"{base.rstrip('/')}/v1/documents/{page}?{query}"
 
 
 def _annotation(
@@ -86,7 +91,7 @@ def _annotation(
     return {
         "type": "url_citation",
         "url_citation": {
-            "url": page_url(base, collection, citation.document_id, citation.page, citation.quote),
+            "url": _page_url(base, collection, citation),
             "title": f"{title}, page {page_name(citation)}",
             "start_index": place[0],
             "end_index": place[1],

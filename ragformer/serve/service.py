@@ -40,14 +40,9 @@ class Service:
         self.limits, self.passwords = limits, passwords
         self.shelf = Shelf(home)
         self.answers = Worker("answers", limits.waiting, limits.together)
-        self.documents, self.pages = (
-            Worker(name, limits.waiting) for name in ("documents", "pages")
-        )
-        self.workers = {
-            "answers": self.answers,
-            "documents": self.documents,
-            "pages": self.pages,
-        }
+        self.documents = Worker("documents", limits.waiting)
+        self.pages = Worker("pages", limits.waiting)
+        self.workers = {"answers": self.answers, "documents": self.documents, "pages": self.pages}
         self.metrics = Metrics(self.workers)
 
     @asynccontextmanager

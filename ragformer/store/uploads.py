@@ -6,8 +6,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -43,30 +46,33 @@ def save_upload(folder: Path, given: str, content: IO[bytes]) -> Path:
     try:
         for place in (*reversed(uploads.parents), uploads):
             place.mkdir(mode=0o700, exist_ok=True)  # `parents` would make them for all to read
-        for n in range(1, _MOST_OF_A_NAME):
-            path = uploads / (f"{name.stem} ({n}).pdf" if n > 1 else name.name)
-            if not path.exists():
-                return _write(path, content)
-            with path.open("rb") as kept:
-                if _digest(kept) == digest:
-                    return path
+        with _written(uploads, content) as part:
+            for n in range(1, _MOST_OF_A_NAME):
+                path = uploads / (f"{name.stem} ({n}).pdf" if n > 1 else name.name)
+                try:
+                    path.touch(mode=0o600, exist_ok=False)  # ours, whoever else saves one now
+                except FileExistsError:
+                    with path.open("rb") as kept:
+                        if _digest(kept) == digest:
+                            return path
+                else:
+                    return part.replace(path)
     except OSError as error:
         raise disk_error(uploads, error) from error
     raise InputError(f"there are too many files named {name}; rename it and try again")
 
 
-def _write(path: Path, content: IO[bytes]) -> Path:
-    """All of the content or no file: it comes to its name when it is whole."""
+@contextmanager
+def _written(folder: Path, content: IO[bytes]) -> Iterator[Path]:
+    """The content in a file that nobody knows, which is gone afterwards unless it got a name."""
     content.seek(0)
-    part = path.with_name(f".{path.name}.part")
+    handle, part = tempfile.mkstemp(".part", ".", folder)
     try:
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as out:
-            while block := content.read(_BLOCK):
-                out.write(block)
-        part.replace(path)
+        with os.fdopen(handle, "wb") as out:
+            shutil.copyfileobj(content, out, _BLOCK)
+        yield Path(part)
     finally:
-        part.unlink(missing_ok=True)
-    return path
+        Path(part).unlink(missing_ok=True)
 
 
 def _digest(content: IO[bytes]) -> bytes:

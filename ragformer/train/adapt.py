@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import time
@@ -44,6 +43,7 @@ from ragformer.train.loop import (
     learning_rate,
     load_state,
     save_state,
+    sync,
     train_step,
 )
 from ragformer.train.own_pairs import (
@@ -263,7 +263,7 @@ class _Run:
         self.work.mkdir(mode=0o700, exist_ok=True)
         scratch = self.work / "run.partial"
         scratch.write_text(json.dumps(self.about | {"tuned": tuned}), encoding="utf-8")
-        _sync(scratch)
+        sync(scratch)
         scratch.replace(self.work / "run.json")
 
     def tune(self) -> Generator[str, None, Path]:
@@ -356,18 +356,13 @@ class _Run:
         save_weights(tuned.model, scratch, None if tuned.form.float32 else torch.bfloat16)
         for file in scratch.iterdir():
             file.chmod(0o600)
-            _sync(file)
+            sync(file)
         name = weights_id(scratch)
         self.encoders.mkdir(mode=0o700, exist_ok=True)
         shutil.rmtree(self.encoders / name, ignore_errors=True)
         scratch.replace(self.encoders / name)
         self._note(name)
         return self.encoders / name
-
-
-def _sync(file: Path) -> None:
-    with file.open("r+b") as opened:
-        os.fsync(opened.fileno())
 
 
 def _tidy(library: Library) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 from ragformer.answer.confidence import OWN_CONFIDENCE, Confidence, own_confidence
 from ragformer.answer.reader import Reader, load_decoder
 from ragformer.answer.rerank import RERANKED, rerank, search_score
+from ragformer.cluster.opening import open_index
 from ragformer.errors import InputError, WeightsError
 from ragformer.eval.calibrate import Point, choose, choose_by_error, fit, sweep
 from ragformer.eval.cases import ReadingCase
@@ -35,7 +36,6 @@ from ragformer.library import Library, open_library
 from ragformer.retrieve.retrieve import retrieve
 from ragformer.store.files import disk_error
 from ragformer.store.rows import context_line
-from ragformer.store.vectors import VectorIndex
 from ragformer.text.sentences import sentence_spans
 from ragformer.train.reading_data import cloze_example
 from ragformer.types import Document, Passage
@@ -156,8 +156,7 @@ def _cases(config: Config, library: Library, reader: Reader) -> Iterator[Reading
             f"collection {library.name} has {len(documents)} documents in English and it takes 2 or"
             " more, as questions are asked with and without the document they are of; index more"
         )
-    store.check_encoder(encoder.id)
-    index = VectorIndex.build(*store.vectors(encoder.id))
+    index = open_index(store, encoder.id)
     everywhere = {document.id for document in documents}
     n, k = 0, library.settings.k
     for question in _questions(library, everywhere, config):

@@ -125,6 +125,13 @@ def _train(config: Config, spread: Spread) -> Iterator[str]:
     measure = reading_measure(config.dev, config.dev_questions, model, tokenizer)
     development = Development(config.work / "decoder-dev.csv", measure, config.dev_every)
     step = _stage(config, model, tokenizer, config.seed + budget.step, device, spread)
+
+    def save() -> None:
+        if config.in_parts:
+            save_parts(parts, model, optimizer, budget, average)
+        elif spread.first:
+            save_state(state, model, optimizer, budget, average)
+
     while (progress := spread.agreed(budget.progress)) < 1:
         rate = learning_rate(progress, config.peak_rate)
         with bf16(device):
@@ -132,18 +139,15 @@ def _train(config: Config, spread: Spread) -> Iterator[str]:
         value = spread.train_step(loss, model, optimizer, rate)
         average.update(model)
         budget.step += 1
-        if config.in_parts and budget.step % config.save_every == 0:
-            save_parts(parts, model, optimizer, budget, average)
+        if budget.step % config.save_every == 0:
+            save()
         if not spread.first:
             continue
         if line := log.add(config.stage, budget, value, n_tokens, rate):
             yield line
-        if not config.in_parts and (budget.step % config.save_every == 0 or budget.done):
-            save_state(state, model, optimizer, budget, average)
         if line := development.add(config.stage, budget, model, average):
             yield line
-    if config.in_parts:
-        save_parts(parts, model, optimizer, budget, average)
+    save()
     _write(config, model, average, spread)
     if spread.first:
         yield draw(log.path, development.path)

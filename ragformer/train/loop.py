@@ -200,7 +200,7 @@ def fit(
 
 
 class Log:
-    """A CSV of the run, a line every `every` steps, and the same to the `echo` stream."""
+    """A CSV of the run, a line every `every` steps."""
 
     def __init__(self, path: Path, model: nn.Module, device: torch.device, every: int = 10) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,9 +265,14 @@ def save_state(
         "average": average.average if average else {},
     }
     torch.save(state, scratch)
-    with scratch.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(scratch)
     scratch.replace(path)
+
+
+def sync(file: Path) -> None:
+    """Have what was written to the file outlast a power cut."""
+    with file.open("r+b") as opened:  # to write: Windows syncs no other
+        os.fsync(opened.fileno())
 
 
 def load_state(

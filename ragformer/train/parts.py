@@ -9,7 +9,6 @@ Source: Zhao et al. 2023, arXiv:2304.11277; torch.distributed.fsdp.fully_shard.
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from ragformer.errors import InputError
 from ragformer.nn.heads import Decoder
+from ragformer.store.files import keep_names
 from ragformer.train.loop import Averager, Budget, MuonAdamW
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def save_parts(
     folder: Path, model: nn.Module, optimizer: MuonAdamW, budget: Budget, average: Averager
 ) -> None:
     """As `save_state`, a file for each process; all must call it."""
-    scratch = folder.with_suffix(".partial")
+    scratch, before = folder.with_suffix(".partial"), _before(folder)
     first = dist.get_rank() == 0
     if first:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -82,16 +82,25 @@ def save_parts(
     dist.barrier()
     save(_state(model, optimizer, budget, average), checkpoint_id=scratch)
     if first:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():  # else `before` is the state there is
+            shutil.rmtree(before, ignore_errors=True)
+            folder.replace(before)
         scratch.replace(folder)
-        os.sync()
+        keep_names(folder)
+        shutil.rmtree(before, ignore_errors=True)
     dist.barrier()
+
+
+def _before(folder: Path) -> Path:
+    """Where the state before lies while the next one takes its name."""
+    return folder.with_suffix(".before")
 
 
 def load_parts(
     folder: Path, model: nn.Module, optimizer: MuonAdamW, budget: Budget, average: Averager
 ) -> bool:
     """Go on from what any number of processes saved, in one or in any number; says whether."""
+    folder = folder if folder.is_dir() else _before(folder)
     if not folder.is_dir():
         return False
     state = _state(model, optimizer, budget, average)

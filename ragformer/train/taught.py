@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ragformer.errors import InputError
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.retrieve.embed import Encoder, length_sorted_batches, load_encoder
 from ragformer.text.tokenizer import Tokenizer
@@ -113,9 +114,14 @@ def _quick(encoder: Encoder) -> Encoder:
 
 
 def read_taught(texts: list[Ids], work: Path, dim: int) -> Taught:
-    """What is saved, along its `dim` main directions; the rest is dropped, the length 1 again."""
-    taught_ND = np.concatenate([np.load(path) for path in sorted(work.glob("*.npy"))])
-    taught_ND = taught_ND.astype(np.float32)
+    """What is saved, along its `dim` main directions; the rest is dropped, the length 1 again.
+
+    Raises InputError where nothing is.
+    """
+    shards = [np.load(path) for path in sorted(work.glob("*.npy"))]
+    if not shards:
+        raise InputError("the teacher has embedded no text; give it more --teacher-minutes")
+    taught_ND = np.concatenate(shards).astype(np.float32)
     _, directions_DD = np.linalg.eigh(taught_ND.T @ taught_ND)  # the strongest come last
     targets_ND = taught_ND @ directions_DD[:, ::-1][:, :dim]
     targets_ND /= np.linalg.norm(targets_ND, axis=1, keepdims=True)

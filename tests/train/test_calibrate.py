@@ -82,13 +82,19 @@ def test_questions_are_of_the_documents_and_every_half_has_both_kinds(library, t
             assert case.gold_sources == ()
 
 
-def test_questions_are_made_of_shards_too(library, files):
+def test_shards_are_calibrated_as_one_collection(home, files, monkeypatch):
+    rows = read_like(lambda _: True, monkeypatch)
     with open_library("sharded") as sharded:
         index_in_shards(sharded, files, 3)
-        cases = list(calibrate._cases(Config(questions=40), sharded, library.reader))
-        assert sum(case.answerable for case in cases) == 20
-        assert sum(bool(case.gold_sources) for case in cases) > 15  # what search finds
-        assert not calibrate.undo(Config(collection="sharded"))
+        before = sharded.reader.confidence
+        *_, done = main(Config("sharded", questions=40))
+        assert isinstance(done, Calibrated)
+        assert (done.status, done.questions) == ("kept", 40)
+        assert sum(row.case.answerable for row in rows) == 20
+        assert sum(bool(row.case.gold_sources) for row in rows) > 15  # what search finds
+        assert sharded.reader.confidence == own_confidence(sharded.folder, sharded.reader.id)
+        assert calibrate.undo(Config("sharded"))
+        assert sharded.reader.confidence == before
 
 
 def test_what_is_written_is_used_until_it_is_undone(library, towns, monkeypatch):

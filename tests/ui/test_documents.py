@@ -10,6 +10,7 @@ import pytest
 from ragformer_ui import state
 from ragformer_ui.documents import remove
 from ragformer_ui.jobs import Job, Jobs, lasting, outcome, progress, read_step, told
+from shards_here import index_in_shards
 from streamlit.testing.v1 import AppTest
 
 from ragformer.library import Library, open_library
@@ -103,6 +104,20 @@ def _remove(app: AppTest, row: object) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "library", lambda: _library(Path(state.home())))
         remove([row])  # type: ignore[list-item]
+
+
+def test_shards_are_listed_and_name_the_way_to_what_writes_them(
+    open_app: OpenApp, write_pdf: Callable[..., Path], home: Path
+) -> None:
+    path = write_pdf("cats.pdf", CATS)
+    with open_library("many") as library:
+        index_in_shards(library, [path], 2)
+    app = open_app("documents")
+    app.selectbox[0].set_value("many").run()
+    assert list(app.dataframe[0].value["File"]) == ["cats.pdf"]
+    app.file_uploader[0].upload("new.pdf", path.read_bytes(), "application/pdf").run()
+    assert "kept in shards" in app.error[0].value
+    assert not (home / "collections" / "many" / UPLOADS).exists()
 
 
 def test_a_folder_is_taken_only_from_this_machine(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -90,14 +89,6 @@ def _scope(documents: list[Document]) -> list[str] | None:
         label_visibility="collapsed",
     )
     return chosen or None
-
-
-def _scope_name(within: list[str] | None, documents: list[Document]) -> str:
-    if within is None:
-        return counted(len(documents), "document")
-    return ", ".join(Path(path).name for path in within[:3]) + (
-        f" and {len(within) - 3} more" if len(within) > 3 else ""
-    )
 
 
 def _turns(within: list[str] | None, documents: list[Document]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from ragformer.cluster.layout import refuse_shards
 from ragformer.config import load_settings
 from ragformer.errors import ConfigError, InputError, StoreError
 from ragformer.serve.who import is_loopback
@@ -78,6 +79,7 @@ def _add() -> None:
     if not files and not folder:
         return
     try:
+        refuse_shards(state.library().folder)
         paths = _saved(files) if files else [readable_place(folder)]
     except (InputError, StoreError) as error:
         st.error(escaped(str(error)))

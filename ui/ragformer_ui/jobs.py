@@ -107,15 +107,13 @@ class Jobs:
                     self._set(job.number, **outcome(child.returncode, out, error))
 
     def _start(self, job: Job) -> subprocess.Popen[str]:
-        where = ["--collection", self.collection, "--json", "--progress", *job.flags]
-        command = [sys.executable, "-c", _RAGFORMER, "index", *where]
-        command += ["--password=-"] if job.password else []
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        child = subprocess.Popen([*command, "--", *map(str, job.paths)], text=True, **pipes)  # type: ignore[call-overload]
+        flags = ["--collection", self.collection, "--json", "--progress", *job.flags]
+        flags += ["--password=-"] if job.password else []
+        child = start_ragformer("index", *flags, "--", *map(str, job.paths))
         assert child.stdin
         child.stdin.write(f"{job.password}\n")
         child.stdin.close()
-        return child  # type: ignore[no-any-return]
+        return child
 
     def _follow(self, job: Job, child: subprocess.Popen[str]) -> tuple[str, str]:
         """Note each step that the child tells; returns its stdout and the last words on stderr."""
@@ -136,6 +134,18 @@ class Jobs:
                 self._set(job.number, step=step, began=began)
         reading.join()
         return "".join(out), error
+
+
+def start_ragformer(*arguments: str) -> subprocess.Popen[str]:
+    """A child `ragformer` with these arguments; its three streams are pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _RAGFORMER, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
 
 
 def _read_into(stream: IO[str], out: list[str]) -> None:

@@ -6,15 +6,14 @@ import dataclasses
 import json
 import re
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ragformer.lessons.lesson import lesson_text
+from ragformer_ui.jobs import start_ragformer
 
-_RAGFORMER = "import sys; from ragformer_cli.main import run; sys.exit(run())"
 _LOSS = re.compile(r"(?:(.+) )?step (\d+) of (\d+)  loss (-?\d+\.\d+)")
 
 
@@ -55,14 +54,10 @@ class Runs:
             if self.running:
                 return False
             where = ["--out", str(out), "--json", *flags]
-            command = [sys.executable, "-c", _RAGFORMER, "lessons", "run", lesson, *where]
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            self._child = subprocess.Popen(  # type: ignore[call-overload]
-                command, text=True, encoding="utf-8", errors="replace", **pipes
-            )
+            self._child = child = start_ragformer("lessons", "run", lesson, *where)
             self._runs[lesson] = Run(lesson)
             threading.Thread(
-                target=self._follow, args=(lesson, self._child), daemon=True, name="lesson"
+                target=self._follow, args=(lesson, child), daemon=True, name="lesson"
             ).start()
         return True
 
@@ -108,8 +103,8 @@ class Runs:
             if child.returncode == 0:
                 self._set(lesson, state="done", result=json.loads(out))
             else:
-                error = last.removeprefix("ragformer: ")
-                said = error or f"the lesson ended with code {child.returncode}"
+                _, told, error = last.partition("ragformer: ")  # else its last line is no error
+                said = error if told else f"the lesson ended with code {child.returncode}"
                 self._set(lesson, state="failed", error=said)
 
     def _note(self, lesson: str, child: subprocess.Popen[str], line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def _buttons(name: str, out: Path) -> None:
         if busy and busy != name:
             st.caption(escaped(f"The lesson {busy} is running; one at a time."))
     if whole or quick:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(OSError):  # the child says in full what cannot be made
+            Path(state.home()).mkdir(mode=0o700, parents=True, exist_ok=True)
         runs().start(name, out, *(["--quick"] if quick else []))
         st.rerun()
 

@@ -6,10 +6,10 @@ import functools
 
 import streamlit as st
 
+from ragformer.cluster.opening import collection_names
 from ragformer.config import DEFAULT_COLLECTION
 from ragformer.errors import StoreError
 from ragformer.store.chats import ChatInfo
-from ragformer.store.files import DATABASE
 from ragformer_ui import models, state
 from ragformer_ui.export import to_html, to_json, to_markdown
 from ragformer_ui.plain import counted, escaped, shortened
@@ -48,8 +48,7 @@ def sidebar() -> None:
 def choose_collection() -> None:
     """Which collection, where there is a choice."""
     here = state.collection()
-    made = state.library().folder.parent.glob(f"*/{DATABASE}")
-    names = sorted({here, *(file.parent.name for file in made)})
+    names = sorted({here, *collection_names(state.library().folder.parent)})
     if names == [DEFAULT_COLLECTION]:
         return
     chosen = st.selectbox("Collection", names, index=names.index(here))
