@@ -44,7 +44,7 @@ class StoreError(RagformerError, RuntimeError):
 
 
 class StoreBusyError(StoreError):
-    """Another process is writing to the collection."""
+    """Another process is writing to the collection, or has while it was read."""
 
 
 class StoreFullError(StoreError):

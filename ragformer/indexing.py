@@ -144,7 +144,7 @@ class _Run:
             known = self.store.known_file(path)
             try:
                 file = KnownFile.of(path)
-                if known is not None and known.settled and _is_same(known, file):
+                if known is not None and known.settled and known.is_unchanged(file):
                     if known.document_id is None and not retry:
                         yield self.settle(FileOutcome(path, None, "failed", known.reason))
                         continue
@@ -384,11 +384,7 @@ def _is_as_seen(file: KnownFile) -> bool:
         now = KnownFile.of(file.path)
     except OSError:
         return False
-    return _is_same(now, file)
-
-
-def _is_same(one: KnownFile, other: KnownFile) -> bool:
-    return (one.size, one.mtime_ns) == (other.size, other.mtime_ns)
+    return now.is_unchanged(file)
 
 
 def _sha256(path: Path) -> str:

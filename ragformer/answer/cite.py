@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ragformer.errors import NotFoundError, StoreError
+from ragformer.errors import NotFoundError, StoreBusyError, StoreError
 from ragformer.store.store import Store
 from ragformer.text.sentences import sentence_spans
 from ragformer.types import Box, Citation, Page, Passage, Span
@@ -103,7 +103,9 @@ def checked_citation(store: Store, passage: Passage, mark: int, start: int, end:
     try:
         citation = cite(store, passage, mark, start, end)
     except NotFoundError as error:
-        raise StoreError(f"{name} has left the collection while it was read; {again}") from error
+        raise StoreBusyError(
+            f"{name} has left the collection while it was read; {again}"
+        ) from error
     if not citation.verified:
         raise StoreError(
             f"page {citation.page} of {name} does not say what was found there by search; {again}"

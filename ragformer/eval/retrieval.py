@@ -195,23 +195,3 @@ def differences(values: dict[str, Values], seed: int) -> dict[str, Metric]:
             theirs = values["peer-fused"][name]
             metrics[f"fused-peer-fused/{name}"] = paired_metric(fused, theirs, seed)
     return metrics
-
-
-def sweep_weights(
-    found: RetrievalSet, limit: int | None = 1000, seed: int = 0, encoder: Path | None = None
-) -> list[tuple[float, dict[str, float]]]:
-    """(weight of words, its metrics) from 0 to 1 in twentieths, highest ndcg@10 first.
-
-    This is how WORDS_WEIGHT in `ragformer.retrieve.retrieve` was chosen: by hand, on development
-    data, of words and vectors alone, before pages are weighed.
-    """
-    items, ranked = rank_set(found, limit, seed, load_encoder(encoder))
-    table = []
-    for weight in [step / 20 for step in range(21)]:
-        fused = [
-            Ranked(one.case, {"fused": fuse_rankings(one.rankings, CANDIDATES, weight)})
-            for one in ranked
-        ]
-        values = ranking_values(items, fused)["fused"]
-        table.append((weight, {name: float(np.mean(column)) for name, column in values.items()}))
-    return sorted(table, key=lambda row: -row[1]["ndcg@10"])

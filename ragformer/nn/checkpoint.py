@@ -54,7 +54,7 @@ def _converted(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 def _save_shard(path: Path, tensors: dict[str, Tensor]) -> Path:
     scratch = path.with_suffix(".partial")
     save_file(tensors, scratch)
-    with scratch.open("rb") as file:
+    with scratch.open("r+b") as file:  # not every system syncs what is open for reading
         os.fsync(file.fileno())
     scratch.replace(path)
     return path

@@ -1,6 +1,6 @@
 """One ranking out of several: pure functions on lists of (chunk id, score), best first.
 
-Both keep the k best of all candidates; ties: lower id first.
+The k best of all candidates are kept; ties: lower id first.
 """
 
 from __future__ import annotations
@@ -8,20 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 Ranking = Sequence[tuple[int, float]]
-
-
-def reciprocal_rank_fusion(
-    rankings: Sequence[Ranking], k: int, c: int = 60
-) -> list[tuple[int, float]]:
-    """Sum 1 / (c + rank) over the rankings that hold a candidate, rank from 1.
-
-    Source: Cormack, Clarke & Buettcher 2009, "Reciprocal rank fusion outperforms Condorcet".
-    """
-    total: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, (key, _) in enumerate(ranking, start=1):
-            total[key] = total.get(key, 0.0) + 1 / (c + rank)
-    return best(total, k)
 
 
 def weighted_sum(

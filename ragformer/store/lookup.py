@@ -61,6 +61,6 @@ def unchanged_path(store: Store, document: Document) -> Path | None:
             now, known = KnownFile.of(path), store.known_file(path)
         except OSError:
             continue
-        if known and (now.size, now.mtime_ns) == (known.size, known.mtime_ns):
+        if known and now.is_unchanged(known):
             return path
     return None

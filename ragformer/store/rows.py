@@ -62,6 +62,10 @@ class KnownFile:
         settled = abs(time.time_ns() - stat.st_mtime_ns) > TICK
         return cls(path, stat.st_size, stat.st_mtime_ns, settled=settled)
 
+    def is_unchanged(self, other: KnownFile) -> bool:
+        """Whether both are of the same bytes, as far as size and time tell."""
+        return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Stages:

@@ -164,17 +164,6 @@ def test_an_item_without_text_is_found_by_its_title_and_an_empty_one_left_out(
         assert [chunk.text for chunk in store.chunks("corpus")] == ["Walrus", "Seal"]
 
 
-def test_the_ends_of_the_sweep_are_words_and_vectors_alone(animals, tiny_models):
-    table = retrieval.sweep_weights(animals, encoder=tiny_models / "encoder")
-    assert len(table) == 21
-    by_weight = dict(table)
-    result = retrieval.run(animals, **models_of(tiny_models))["metrics"]
-    assert by_weight[0.0]["recall@1"] == result["vectors/recall@1"]["value"]
-    assert by_weight[1.0]["recall@1"] == result["words/recall@1"]["value"]
-    ndcg = [metrics["ndcg@10"] for _, metrics in table]
-    assert ndcg == sorted(ndcg, reverse=True)
-
-
 def test_reranking_can_be_left_out(animals: RetrievalSet, tiny_models: Path) -> None:
     whole = retrieval.run(animals, **models_of(tiny_models))
     part = retrieval.run(animals, encoder=tiny_models / "encoder", reread=False)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragformer.retrieve.fuse import reciprocal_rank_fusion, weighted_sum
+from ragformer.retrieve.fuse import weighted_sum
 
 score = st.integers(-1000, 1000).map(float)
 
@@ -26,22 +26,20 @@ def is_sorted(result: list[tuple[int, float]]) -> bool:
 @given(rankings, st.integers(0, 40))
 def test_every_candidate_once_best_first_at_most_k(lists, k):
     union = {key for one in lists for key, _ in one}
-    for result in (reciprocal_rank_fusion(lists, k), weighted_sum(lists, [1.0] * len(lists), k)):
-        assert {key for key, _ in result} <= union
-        assert len(result) == len({key for key, _ in result}) == min(k, len(union))
-        assert is_sorted(result)
+    result = weighted_sum(lists, [1.0] * len(lists), k)
+    assert {key for key, _ in result} <= union
+    assert len(result) == len({key for key, _ in result}) == min(k, len(union))
+    assert is_sorted(result)
 
 
 @given(ranking)
 def test_one_ranking_keeps_its_order(one):
     order = [key for key, _ in one]
-    assert [key for key, _ in reciprocal_rank_fusion([one], 99)] == order
     assert [key for key, _ in weighted_sum([one], [1.0], 99)] == order
 
 
 @given(ranking, ranking)
 def test_the_order_of_the_rankings_does_not_matter(a, b):
-    assert reciprocal_rank_fusion([a, b], 99) == reciprocal_rank_fusion([b, a], 99)
     assert weighted_sum([a, b], [0.25, 0.75], 99) == weighted_sum([b, a], [0.75, 0.25], 99)
 
 
@@ -53,7 +51,6 @@ def test_a_weighted_sum_forgets_each_rankings_scale(a, b, scale):
 
 def test_known_values():
     a, b = [(1, 9.0), (2, 5.0), (3, 1.0)], [(3, 0.9), (4, 0.1)]
-    assert reciprocal_rank_fusion([a, b], 2) == [(3, 1 / 61 + 1 / 63), (1, 1 / 61)]
     assert weighted_sum([a, b], [0.5, 1.0], 9) == [(3, 1.0), (1, 0.5), (2, 0.25), (4, 0.0)]
     assert weighted_sum([[(7, 3.0)], a], [1.0, 0.5], 1) == [(7, 1.0)]
 
