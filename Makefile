@@ -55,7 +55,8 @@ verbatim: $(INSTALLED)
 	$(BIN)/python tests/samples/typeset_reading.py $(READING) build/verbatim --articles 20 --questions 500
 	RAGFORMER_THRESHOLD=0 $(BIN)/ragformer eval pdfqa build/verbatim
 
-# The cluster of two nodes made here; its workers, a node and the driver killed while they index.
+# The cluster of two nodes made here; its workers, a node and the driver killed while they index,
+# its replicas while they answer.
 ray: $(INSTALLED)
 	$(BIN)/pip install -e '.[ray]'
 	RAY_TESTS=all $(BIN)/python -m pytest --timeout=0 -m ray tests/cluster

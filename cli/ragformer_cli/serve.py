@@ -1,14 +1,15 @@
-"""The service: ragformer serve."""
+"""The service: serve; the actors that a cluster asks for it: replicas."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
 import click
 
 from ragformer.config import load_settings, serve_token
 from ragformer.errors import NotFoundError
-from ragformer_cli.terminal import read_password, say
+from ragformer_cli.terminal import collection_option, json_option, read_password, say, say_json
 
 HOST, PORT = "127.0.0.1", 8000
 
@@ -53,4 +54,37 @@ def serve(host: str, port: int, passwords: tuple[str, ...]) -> None:
             return
 
 
-COMMANDS: tuple[click.Command, ...] = (serve,)
+@click.command()
+@click.argument("number", type=click.IntRange(0, 100), required=False, metavar="[N]")
+@collection_option
+@json_option
+@click.pass_context
+def replicas(
+    context: click.Context, number: int | None, collection: str | None, as_json: bool
+) -> None:
+    """Keep N actors for each shard of a collection on its Ray cluster, or show those there are.
+
+    Whatever asks the collection, as a service that is running, takes turns with them within a
+    second, and goes on when one is lost or removed. 0 removes them all: then each process starts
+    its own. The cluster is the one set as RAGFORMER_RAY_ADDRESS.
+
+    \b
+    Examples:
+      ragformer replicas 3 -c archive
+      ragformer replicas -c archive --json
+    """
+    from ragformer.cluster.actors import set_replicas
+
+    held = set_replicas(load_settings(collection=collection), number)
+    if as_json:
+        say_json([dataclasses.asdict(replica) for replica in held])
+    else:
+        for replica in held:
+            say(f"shard {replica.shard}: {replica.fault or f'on node {replica.node}'}")
+        if not held:
+            say("there are no replicas; each process that asks starts its own actors")
+    if any(replica.fault for replica in held):
+        context.exit(1)
+
+
+COMMANDS: tuple[click.Command, ...] = (serve, replicas)

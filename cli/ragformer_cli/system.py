@@ -71,12 +71,16 @@ def _settings(library: Library) -> dict[str, dict[str, Any]]:
 
 def _notes(library: Library) -> list[str]:
     """What a user should know of this machine."""
+    from ragformer.cluster.layout import count_shards, is_sharded
     from ragformer.pdf.child import memory_is_limited
 
     notes = []
     if not memory_is_limited():
         notes.append("this system does not bound the memory of the PDF readers; time is bounded")
-    if library.exists and library.store.readonly:
+    if is_sharded(library.folder):
+        shards = count_shards(library.folder)
+        notes.append(f"{library.folder} is {shards} shards, written by index --engine ray only")
+    elif library.exists and library.store.readonly:
         notes.append(f"{library.folder} can be read but not written")
     try:
         remote = library.settings.remote_model()

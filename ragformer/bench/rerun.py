@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,11 +27,7 @@ def run(n_files: int = 1000, repeats: int = 3) -> dict[str, Any]:
     """
     with TemporaryDirectory(prefix="ragformer-bench-") as name:
         docs, home = Path(name) / "docs", Path(name) / "home"
-        for number in range(n_files):
-            path = docs / f"{number // 100:03}" / f"report-{number:05}.pdf"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(small_pdf(number, 0))
-            os.utime(path, (0, 0))  # one changed just now is looked at again by the next run
+        write_pdfs(docs, range(n_files))
         first = _index(docs, home)
         unchanged, edited = [], []
         for repeat in range(1, repeats + 1):
@@ -46,6 +43,15 @@ def run(n_files: int = 1000, repeats: int = 3) -> dict[str, Any]:
         "unchanged": _figures(unchanged),
         "one edited": _figures(edited),
     }
+
+
+def write_pdfs(folder: Path, numbers: Iterable[int]) -> None:
+    """A `small_pdf` for each number, a hundred to a folder."""
+    for number in numbers:
+        path = folder / f"{number // 100:03}" / f"report-{number:05}.pdf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(small_pdf(number, 0))
+        os.utime(path, (0, 0))  # one changed just now is looked at again by the next run
 
 
 def _index(docs: Path, home: Path) -> tuple[float, Report]:

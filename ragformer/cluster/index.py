@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,7 +26,7 @@ from ragformer.store.files import DATABASE
 from ragformer.store.migrations import MIGRATIONS
 from ragformer.store.rows import KnownFile, unpack_path
 from ragformer.store.store import Store
-from ragformer.types import FileOutcome, Progress, Report
+from ragformer.types import FileOutcome, FileStatus, Progress, Report
 from ragformer.walk import Found
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def index_shards(
     """
     run = _Run(len(found.files), found.problems)
     yield run.progress()
-    shares, leaving = _divide(folder, n, found.files, runner)
+    known = _known(folder, n)
+    run.held = {path: file.document_id for path, files in known.items() for _, file in files}
+    shares, leaving = _divide(known, n, found.files, runner)
     jobs = [
         Job(
             number,
@@ -111,15 +113,18 @@ def index_shards(
     yield run.report({path for paths in leaving.values() for path in paths})
 
 
-def steps_of(job: Job) -> Iterator[Step]:
-    """Run a job here: the steps of `index_files`, or a Fault where it cannot."""
+def steps_of(job: Job, load: Callable[[], Encoder] | None = None) -> Iterator[Step]:
+    """Run a job here: the steps of `index_files`, or a Fault where it cannot.
+
+    load: as for `index_files`; by default `encoder_of` the job's.
+    """
     try:
-        yield from _patiently(job)
+        yield from _patiently(job, load or partial(encoder_of, job.encoder_id, job.encoder))
     except (RagformerError, OSError) as error:
         yield Fault(str(error))
 
 
-def _patiently(job: Job) -> Iterator[Progress | Report]:
+def _patiently(job: Job, load: Callable[[], Encoder]) -> Iterator[Progress | Report]:
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -127,9 +132,7 @@ def _patiently(job: Job) -> Iterator[Progress | Report]:
                 if job.leave:
                     yield _leave(store, job.leave)
                 else:
-                    yield from index_files(
-                        store, job.encoder_id, lambda: _encoder_of(job), job.found, job.options
-                    )
+                    yield from index_files(store, job.encoder_id, load, job.found, job.options)
             return
         except StoreBusyError:
             if time.monotonic() > until:
@@ -145,11 +148,12 @@ def _leave(store: Store, paths: Sequence[Path]) -> Report:
     return Report((), 0, 0, 0.0)
 
 
-def _encoder_of(job: Job) -> Encoder:
-    encoder = _load(job.encoder)
-    if encoder.id != job.encoder_id:
+def encoder_of(encoder_id: str, folder: Path | None) -> Encoder:
+    """The encoder of this id, from `folder` or the box; raises WeightsError for another one."""
+    encoder = _load(folder)
+    if encoder.id != encoder_id:
         raise WeightsError(
-            f"the encoder here is {encoder.id} and the one asked for is {job.encoder_id}; install "
+            f"the encoder here is {encoder.id} and the one asked for is {encoder_id}; install "
             "the same ragformer everywhere, or put RAGFORMER_MODELS where every node has it"
         )
     return encoder
@@ -163,14 +167,22 @@ def _load(folder: Path | None) -> Encoder:
     return load_encoder(folder)
 
 
-def _divide(
-    folder: Path, n: int, files: Sequence[Path], runner: Runner
-) -> tuple[list[list[Path]], dict[int, list[Path]]]:
-    """The files of each shard, and by shard the files it knows that are another's now."""
+def _known(folder: Path, n: int) -> dict[Path, list[tuple[int, KnownFile]]]:
+    """The files that shards know, each with the number of its shard."""
     known: dict[Path, list[tuple[int, KnownFile]]] = {}
     for number in range(n):
         for file in _known_files(shard_folder(folder, number)):
             known.setdefault(file.path, []).append((number, file))
+    return known
+
+
+def _divide(
+    known: Mapping[Path, Sequence[tuple[int, KnownFile]]],
+    n: int,
+    files: Sequence[Path],
+    runner: Runner,
+) -> tuple[list[list[Path]], dict[int, list[Path]]]:
+    """The files of each shard, and by shard the files it knows that are another's now."""
     place: dict[Path, int] = {}
     unknown: list[Path] = []
     for path in files:
@@ -220,14 +232,19 @@ def _as_known(path: Path, known: Iterable[tuple[int, KnownFile]]) -> int | None:
 
 @dataclass(slots=True)
 class _Run:
-    """The steps of all shards as one; of a shard that is run again, what it did before counts."""
+    """The steps of all shards as one; of a shard that is run again, what it did before counts.
+
+    held: the document of each file before the run.
+    """
 
     n_files: int
     problems: Sequence[FileOutcome]
     outcomes: dict[Path, FileOutcome] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
+    held: Mapping[Path, str | None] = field(default_factory=dict)
     _now: dict[int, Progress] = field(default_factory=dict)
     _before: list[Progress] = field(default_factory=list)
+    _again: set[int] = field(default_factory=set)
     _reports: list[Report] = field(default_factory=list)
     _shown: Progress = field(default_factory=lambda: Progress(0, 0, 0, 0))
     _started: float = field(default_factory=time.monotonic)
@@ -240,21 +257,29 @@ class _Run:
         for number, step in steps:
             if isinstance(step, Progress):
                 self._now[number] = step
-                if step.outcome is not None:
-                    self._settle(step.outcome)
-                yield self.progress(step.outcome)
+                outcome = step.outcome and self._settle(number, step.outcome)
+                yield self.progress(outcome)
             elif isinstance(step, Report):
                 self._reports.append(step)
             elif isinstance(step, Fault):
                 self.faults[number] = step.reason
-            elif isinstance(step, Again) and number in self._now:
-                self._before.append(self._now.pop(number))
+            else:
+                self._again.add(number)
+                if number in self._now:
+                    self._before.append(self._now.pop(number))
 
-    def _settle(self, outcome: FileOutcome) -> None:
-        held = self.outcomes.get(outcome.path)
-        # What a run that broke off has added, the next one finds unchanged.
-        if held is None or outcome.status != "unchanged":
-            self.outcomes[outcome.path] = outcome
+    def _settle(self, number: int, outcome: FileOutcome) -> FileOutcome:
+        """What came of a file. What a run that broke off has added, the next one finds unchanged,
+        and the first may not have come to tell of it."""
+        path, before = outcome.path, self.held.get(outcome.path)
+        if number in self._again and outcome.status == "unchanged":
+            if path in self.outcomes:
+                return self.outcomes[path]
+            if before != outcome.document_id and outcome.moved_from is None:
+                status: FileStatus = "replaced" if before else "added"
+                outcome = dataclasses.replace(outcome, status=status)
+        self.outcomes[path] = outcome
+        return outcome
 
     def progress(self, outcome: FileOutcome | None = None) -> Progress:
         """All shards together; no count ever falls, though one that is run again begins anew."""

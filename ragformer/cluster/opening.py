@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ragformer.cluster.layout import LABEL, is_sharded, refuse_shards
@@ -55,9 +56,9 @@ def make_collection(settings: Settings) -> Store:
 def _open_shards(folder: Path, ray_address: str) -> ShardedStore:
     if not ray_address:
         return ShardedStore(folder)
-    from ragformer.cluster.engine import actors
+    from ragformer.cluster.actors import Actors
 
-    return ShardedStore(folder, actors(ray_address))
+    return ShardedStore(folder, partial(Actors, ray_address))
 
 
 def open_index(store: Store, encoder_id: str) -> AnyIndex:
@@ -98,6 +99,17 @@ def _together(folder: Path) -> CollectionInfo:
 def missing(store: Store) -> tuple[str, ...]:
     """The shards that could not be asked, a sentence each; of one store, none."""
     return store.missing if isinstance(store, ShardedStore) else ()
+
+
+@contextlib.contextmanager
+def blaming_missing(store: Store) -> Iterator[None]:
+    """What is not found in it may lie in a shard that could not be asked: the error says so."""
+    try:
+        yield
+    except NotFoundError as error:
+        if lost := missing(store):
+            raise NotFoundError(f"{error}; but {' and '.join(lost)}") from error
+        raise
 
 
 def naming_missing(pieces: Iterator[str | Answer], store: Store) -> Iterator[str | Answer]:

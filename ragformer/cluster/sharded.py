@@ -93,8 +93,8 @@ class ShardedStore(Store):
     @property
     def generation(self) -> int:
         """A number that grows with every change of what can be asked; looks for lost shards."""
-        self._faults.clear()
-        now = self._each("generation"), dict(self._faults)
+        calls = dict.fromkeys(range(self._n), ("generation",))
+        now = self._asked(calls, {}), self._faults
         if now != self._generation[1]:
             self._generation = self._generation[0] + 1, now
         return self._generation[0]
@@ -103,6 +103,7 @@ class ShardedStore(Store):
         local = self._local(values)
         answers = self._each("rows", lambda number: (sql, local[number]))
         names: list[str] = next(iter(answers.values()))[0]
+        # max(id) is asked for how many rows there are at most: that, too, adds up.
         if len(names) == 1 and names[0].startswith(("count(", "max(")):
             numbers = [rows[0][0] for _, rows in answers.values()]
             return names, [(sum(number for number in numbers if number is not None),)]
@@ -173,14 +174,15 @@ class ShardedStore(Store):
     def check(self) -> list[str]:
         """The faults of every shard, and the shards that cannot be asked."""
         self.generation  # noqa: B018 (looks for lost shards)
-        found = self._each("faults") if len(self._faults) < self._n else {}
+        found = self._each("faults")
         told = [f"shard {number}: {fault}" for number, faults in found.items() for fault in faults]
         return [*self.missing, *told]
 
     def _written_elsewhere(self) -> StoreReadOnlyError:
         return StoreReadOnlyError(
-            f"collection {self.folder.name} is kept in {self._n} shards, which are only written by "
-            f"`ragformer index --engine ray -c {self.folder.name} PATH`"
+            f"collection {self.folder.name} is kept in {self._n} shards, which only "
+            f"`ragformer index --engine ray -c {self.folder.name} PATH` writes: it adds what is "
+            "new, and with --prune forgets files that were deleted"
         )
 
     def _each(
@@ -191,10 +193,15 @@ class ShardedStore(Store):
         Raises StoreError where none can.
         """
         calls = {s: (method, *values(s)) for s in range(self._n) if s not in self._faults}
+        return self._asked(calls, self._faults)
+
+    def _asked(
+        self, calls: Mapping[int, tuple[Any, ...]], faults: Mapping[int, str]
+    ) -> dict[int, Any]:
+        """What these shards answer; those that cannot are noted with the faults known already."""
         answers = self._asker.ask(calls)
-        for number, answer in answers.items():
-            if isinstance(answer, Fault):
-                self._faults[number] = answer.reason
+        lost = {s: answer.reason for s, answer in answers.items() if isinstance(answer, Fault)}
+        self._faults = {**faults, **lost}  # in one step: other threads read it
         given = {s: a for s, a in sorted(answers.items()) if not isinstance(a, Fault)}
         if not given:
             raise StoreError(

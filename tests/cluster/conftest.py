@@ -1,4 +1,4 @@
-"""An empty library, to be indexed into shards."""
+"""An empty library, to be indexed into shards; a Ray cluster, where Ray is installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray_here import Running, two_nodes_here
 
 from ragformer.library import Library, open_library
 
@@ -14,3 +15,9 @@ from ragformer.library import Library, open_library
 def sharded(home: Path) -> Iterator[Library]:
     with open_library("sharded") as library:
         yield library
+
+
+@pytest.fixture(scope="module")
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with two_nodes_here(tmp_path_factory.mktemp("ray")) as running:
+        yield running

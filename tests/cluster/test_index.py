@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
-from shards_here import OneByOne, index_in_shards, steps_in_shards
+from shards_here import (
+    OneByOne,
+    full_disk,
+    index_in_shards,
+    steps_in_shards,
+    write_for_each_shard,
+)
 
-from ragformer.cluster import engine
-from ragformer.cluster import index as under_test
+from ragformer.cluster import connect, embedding
 from ragformer.cluster.engine import RayRunner
 from ragformer.cluster.index import Again, Job, Step, steps_of
 from ragformer.cluster.layout import make_shards, shard_folder, shard_of
 from ragformer.cluster.opening import list_collections
 from ragformer.cluster.shard import Fault
-from ragformer.errors import ClusterError, ConfigError, InputError, StoreFullError
+from ragformer.errors import ClusterError, ConfigError, InputError
 from ragformer.library import Library
+from ragformer.retrieve.embed import load_encoder
+from ragformer.store import files
 from ragformer.store.store import Store
 from ragformer.types import OnRay, Progress, Report
 
@@ -90,15 +99,19 @@ def test_what_is_gone_is_pruned_from_its_shard(sharded: Library, write_pdf: Writ
     assert {path.name for path in held(sharded)} == {"d0.pdf", "d2.pdf", "d3.pdf"}
 
 
-def test_a_run_that_breaks_off_goes_on_where_it_was(sharded: Library, write_pdf: WritePdf) -> None:
-    docs = write_some(write_pdf, 6)
-
+@pytest.mark.parametrize("told", [True, False])
+def test_a_run_that_breaks_off_goes_on_where_it_was(
+    told: bool, sharded: Library, write_pdf: WritePdf
+) -> None:
     def broken(job: Job) -> Iterator[Step]:
-        """Lost after its first document, then run again, as a worker that was killed."""
+        """Lost after its first document, then run again, as a worker that was killed; told: its
+        last step had come here."""
         steps = steps_of(job)
         for step in steps:
-            yield step
-            if isinstance(step, Progress) and step.outcome is not None:
+            done = isinstance(step, Progress) and step.outcome is not None
+            if told or not done:
+                yield step
+            if done:
                 steps.close()
                 yield Again("the worker was lost")
                 yield from steps_of(job)
@@ -106,36 +119,40 @@ def test_a_run_that_breaks_off_goes_on_where_it_was(sharded: Library, write_pdf:
 
     runner = OneByOne()
     runner.steps = broken
-    steps = steps_in_shards(sharded, [docs], N, runner)
-    report = steps[-1]
-    assert isinstance(report, Report)
-    assert set(status_of(report).values()) == {"added"}
-    assert (report.pages_read, report.chunks_embedded) == (6, 6)
-    counts = [(s.files_done, s.pages_done, s.pages_read) for s in steps if isinstance(s, Progress)]
-    assert counts == sorted(counts)
-    assert len(held(sharded)) == 6
+    for status in ("added", "replaced"):
+        docs = [write_pdf(f"d{i}.pdf", f"Document {i} is {status}.") for i in range(6)]
+        steps = steps_in_shards(sharded, docs, N, runner)
+        report = steps[-1]
+        assert isinstance(report, Report)
+        assert set(status_of(report).values()) == {status}
+        if told:
+            assert (report.pages_read, report.chunks_embedded) == (6, 6)
+        progress = [step for step in steps if isinstance(step, Progress)]
+        counts = [(step.files_done, step.pages_done, step.pages_read) for step in progress]
+        assert counts == sorted(counts)
+        assert len(held(sharded)) == 6
 
 
 def test_one_full_disk_stops_its_shard_only(
     sharded: Library, write_pdf: WritePdf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    docs = write_some(write_pdf, 6)
-    plain = under_test.index_files
-
-    def full(store: Store, *values: object) -> object:
-        if store.folder == shard_folder(sharded.folder, 1):
-            raise StoreFullError("no space is left to write the collection; free some space")
-        return plain(store, *values)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(under_test, "index_files", full)
-    with pytest.raises(ClusterError, match=r"shard 1 of 3 could not be written: no space.*again"):
-        index_in_shards(sharded, [docs], N)
-    others = held(sharded)
-    assert others
-    monkeypatch.setattr(under_test, "index_files", plain)
+    index_in_shards(sharded, [write_for_each_shard(write_pdf, "first", N)], N)
+    first = set(held(sharded))
+    docs = write_for_each_shard(write_pdf, "second", N)
+    said = r"shard 1 of 3 could not be written: no space is left.*again"
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_open", full_disk("00001"))
+        with pytest.raises(ClusterError, match=said):
+            index_in_shards(sharded, [docs])
+    kept = held(sharded)
+    assert first < set(kept)
+    assert {number for path, (_, number) in kept.items() if path not in first} == {0, 2}
+    with Store.open(shard_folder(sharded.folder, 1)) as store:
+        assert store.check() == []
     report = index_in_shards(sharded, [docs])
-    assert set(status_of(report).values()) == {"added", "unchanged"}
-    assert report.chunks_embedded == 6 - len(others)
+    statuses = Counter(status_of(report).values())
+    assert statuses == {"unchanged": len(kept), "added": len(report.files) - len(kept)}
+    assert report.chunks_embedded == 40 * statuses["added"] > 0
 
 
 def test_a_shard_that_cannot_run_is_named(sharded: Library, write_pdf: WritePdf) -> None:
@@ -156,6 +173,20 @@ def test_one_store_does_not_become_shards(library: Library, write_pdf: WritePdf)
     list(library.index([write_pdf("a.pdf", "Text.")]))
     with pytest.raises(InputError, match="is one store"):
         make_shards(library.folder, 2, 2)
+
+
+@pytest.mark.usefixtures("home")
+def test_what_embeds_on_a_gpu_names_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "node_name", lambda: "10.0.0.7 (ab)")
+    encoder_id = load_encoder().id
+    vectors = embedding.Embedder(encoder_id, None, connect.program()).encode(["valve"])
+    assert vectors == pytest.approx(load_encoder().encode(["valve"]))
+    other = embedding.Embedder("0" * 12, None, connect.program()).encode(["valve"])
+    assert isinstance(other, Fault)
+    assert re.match(r"on node 10\.0\.0\.7 \(ab\): the encoder here is", other.reason)
+    older = embedding.Embedder(encoder_id, None, "ragformer 9.9").encode(["valve"])
+    assert isinstance(older, Fault)
+    assert "node 10.0.0.7 (ab) has ragformer" in older.reason
 
 
 @pytest.mark.parametrize("address", ["nowhere", "ray://127.0.0.1:1", "127.0.0.1:x", ":"])
@@ -180,7 +211,7 @@ def test_a_cluster_that_does_not_answer_is_named() -> None:
 def test_what_is_no_head_of_a_cluster_is_not_waited_for(
     said: bytes | None, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_REACH_SECONDS", 0.3)
+    monkeypatch.setattr(connect, "_REACH_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def reply() -> None:

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine: the same collection, the same answers, killed or not.
+"""Shards written on a Ray cluster of two nodes: the same collection and answers, killed or not.
 
 The gate runs the first part; `make ray` all of it (RAY_TESTS=all).
 """
@@ -14,164 +14,39 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from ragformer_cli.main import run
+from ray_here import (
+    N,
+    Running,
+    WritePdf,
+    alike,
+    by_make_ray,
+    embedded_twice,
+    finished,
+    marks,
+    of_one_store,
+    of_shards,
+    scores,
+    write_some,
+)
+from shards_here import write_for_each_shard
 
-from ragformer.cluster import engine
+from ragformer.cluster import engine, replica
 from ragformer.cluster.layout import shard_folder
 from ragformer.cluster.opening import open_index
 from ragformer.errors import ClusterError, StoreError
 from ragformer.library import Library, open_library
-from ragformer.retrieve.embed import passage_text
 from ragformer.retrieve.retrieve import retrieve
 from ragformer.store.store import Store
-from ragformer.types import OnRay, Passage, Report
+from ragformer.types import Report
 
-# Not imported yet: as it is, it reads the variables that `two_nodes` sets.
 if importlib.util.find_spec("ray") is None:
     pytest.skip("the extra ray is not installed", allow_module_level=True)
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-killing = pytest.mark.skipif(
-    os.environ.get("RAY_TESTS") != "all", reason="kills workers and nodes: make ray"
-)
-N = 3
-OBJECTS = 80 * 2**20
-WritePdf = Callable[..., Path]
-
-
-@dataclass
-class Running:
-    """The cluster, and how its workers are set up."""
-
-    cluster: Any
-    noted: Path
-    environment: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def on_ray(self) -> OnRay:
-        return OnRay(str(self.cluster.address), N)
-
-    def connect(self, pause: float = 0.0) -> None:
-        import ray
-
-        ray.shutdown()
-        self.noted.write_text("")
-        here = str(Path(__file__).parents[1])
-        variables = {"PYTHONPATH": here, "NOTED": str(self.noted), "PAUSE": str(pause)}
-        self.environment = {
-            "env_vars": variables,
-            "worker_process_setup_hook": "embeddings_noted.install",
-        }
-        ray.init(
-            address=self.cluster.address,
-            runtime_env=self.environment,
-            log_to_driver=False,
-            namespace="ragformer",
-        )
-
-    def notes(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.noted.read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # keeps it to 127.0.0.1
-        patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        import ray
-        from ray.cluster_utils import Cluster
-
-        size = {"num_cpus": 1, "object_store_memory": OBJECTS, "node_ip_address": "127.0.0.1"}
-        cluster = Cluster(True, head_node_args={**size, "include_dashboard": False})
-        cluster.add_node(**size)
-        try:
-            yield Running(cluster, tmp_path_factory.mktemp("ray") / "noted.jsonl")
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
-
-
-def write_some(write_pdf: WritePdf, n: int) -> Path:
-    for i in range(n):
-        texts = [f"Part {i} has the valve number {i * 17}.", f"The notice of {i} is {i + 3} days."]
-        path = write_pdf(f"d{i}.pdf", *texts)
-    return path.parent
-
-
-def contents(stores: list[Store]) -> dict[str, list[tuple[str, bytes]]]:
-    """By document the texts and vectors of its chunks."""
-    found: dict[str, list[tuple[str, bytes]]] = {}
-    for store in stores:
-        rows = "SELECT document_id, text, vector FROM chunks JOIN vectors ON chunk_id = chunks.id"
-        for key, text, vector in store.query(f"{rows} ORDER BY document_id, ordinal"):
-            found.setdefault(key, []).append((text, vector))
-    return found
-
-
-def of_shards(library: Library) -> dict[str, list[tuple[str, bytes]]]:
-    stores = [Store.open(shard_folder(library.folder, n)) for n in range(N)]
-    held = contents(stores)
-    for store in stores:
-        store.close()
-    assert len(held) == sum(len(library.store.chunks(key)) > 0 for key in held)
-    return held
-
-
-def of_one_store(docs: Path) -> dict[str, list[tuple[str, bytes]]]:
-    with open_library("one") as library:
-        list(library.index([docs]))
-        return contents([library.store])
-
-
-def alike(ours: dict[str, list[tuple[str, bytes]]], theirs: dict[str, Any]) -> bool:
-    """The same documents and chunks; vectors up to the rounding of another batch."""
-    import numpy as np
-
-    def split(held: dict[str, Any]) -> tuple[Any, Any]:
-        rows = [(key, *row) for key in sorted(held) for row in held[key]]
-        return [row[:2] for row in rows], np.stack([np.frombuffer(row[2], "<f4") for row in rows])
-
-    (texts, vectors), (other_texts, other_vectors) = split(ours), split(theirs)
-    return texts == other_texts and bool(np.abs(vectors - other_vectors).max() < 1e-5)
-
-
-def embedded_twice(library: Library, running: Running) -> set[str]:
-    """Documents of which any chunk was embedded more than once; every chunk was at least once."""
-    times = Counter(text for note in running.notes() for text in note["texts"])
-    twice = set()
-    for document in library.store.documents():
-        chunks = library.store.chunks(document.id)
-        counts = [times[passage_text(document.title, c.heading_path, c.text)] for c in chunks]
-        assert all(counts), "a chunk that nobody has embedded"
-        if max(counts, default=1) > 1:
-            twice.add(document.id)
-    return twice
-
-
-def finished(library: Library) -> set[str]:
-    """The documents that are whole in their shards at this moment."""
-    found: set[str] = set()
-    for number in range(N):
-        if (shard_folder(library.folder, number) / "store.db").exists():
-            with Store.open(shard_folder(library.folder, number), readonly=True) as store:
-                found |= {document.id for document in store.documents()}
-    return found
-
-
-def scores(passages: list[Passage]) -> list[tuple[str, float]]:
-    return [(passage.text, pytest.approx(passage.score, abs=1e-5)) for passage in passages]
+pytestmark = marks
 
 
 def test_two_nodes_make_and_answer_what_one_store_does(
@@ -189,16 +64,19 @@ def test_two_nodes_make_and_answer_what_one_store_does(
     assert isinstance(again, Report)
     assert again.chunks_embedded == 0
     with monkeypatch.context() as patch:
-        patch.setenv("RAGFORMER_RAY_ADDRESS", str(two_nodes.cluster.address))
+        patch.setenv("RAGFORMER_RAY_ADDRESS", two_nodes.address)
         with open_library("sharded") as spread, open_library("one") as one:
             for question in ("valve number 34", "how long is the notice of 3?"):
                 assert scores(spread.search(question)) == scores(one.search(question))
+            assert run(["replicas", "1", "-c", "sharded"]) == 0
+            assert scores(spread.search("valve number 51")) == scores(one.search("valve number 51"))
             lost = shard_folder(spread.folder, 1)
             lost.rename(lost.with_name("away"))
             assert spread.search("valve")
             assert "shard 1 of the 3" in spread.ask("Which valve number has part 2?").note
             lost.with_name("away").rename(lost)
             assert scores(spread.search("valve number")) == scores(one.search("valve number"))
+            assert run(["replicas", "0", "-c", "sharded"]) == 0
 
 
 def test_a_node_with_another_ragformer_is_named(
@@ -207,14 +85,16 @@ def test_a_node_with_another_ragformer_is_named(
     docs = write_some(write_pdf, 2)
     two_nodes.connect()
     monkeypatch.setattr(engine, "program", lambda: "ragformer 9.9")
-    with pytest.raises(ClusterError, match=r"node 127\.0\.0\.1 \(\w+\) has ragformer 0.*9\.9"):
+    other = r"node 127\.0\.0\.1 \(\w+\) has ragformer 0.*9\.9"
+    with pytest.raises(ClusterError, match=other):
         list(sharded.index([docs], on_ray=two_nodes.on_ray))
-    monkeypatch.setenv("RAGFORMER_RAY_ADDRESS", str(two_nodes.cluster.address))
-    with open_library("sharded") as spread, pytest.raises(StoreError, match=r"9\.9"):
+    monkeypatch.setattr(replica, "program", lambda: "ragformer 9.9")
+    monkeypatch.setenv("RAGFORMER_RAY_ADDRESS", two_nodes.address)
+    with open_library("sharded") as spread, pytest.raises(StoreError, match=other):
         spread.search("valve")
 
 
-@killing
+@by_make_ray
 def test_five_hundred_questions_find_the_same(
     two_nodes: Running, sharded: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +102,7 @@ def test_five_hundred_questions_find_the_same(
     two_nodes.connect()
     list(sharded.index([docs], on_ray=two_nodes.on_ray))
     of_one_store(docs)
-    monkeypatch.setenv("RAGFORMER_RAY_ADDRESS", str(two_nodes.cluster.address))
+    monkeypatch.setenv("RAGFORMER_RAY_ADDRESS", two_nodes.address)
     with open_library("sharded") as spread, open_library("one") as one:
         ids = [(key, 0.0) for key in one.store.chunk_ids().tolist()]
         words = [word for p in one.store.passages(ids) for word in p.text.split()]
@@ -258,7 +138,51 @@ def killed_on_the_way(
     assert alike(of_shards(sharded), of_one_store(docs))
 
 
-@killing
+@by_make_ray
+def test_a_gpu_embeds_for_every_shard(
+    two_nodes: Running, sharded: Library, write_pdf: WritePdf
+) -> None:
+    docs = write_some(write_pdf, 6)
+    with two_nodes.another_node(num_gpus=1) as node:  # that torch does not see
+        two_nodes.connect()
+        *_, report = sharded.index([docs], on_ray=two_nodes.on_ray)
+        assert isinstance(report, Report)
+        assert report.chunks_embedded == 12
+        notes = two_nodes.notes()
+        assert {(note["node"], note["gpus"]) for note in notes} == {(node.node_id, "0")}
+        assert len({note["pid"] for note in notes}) == 1
+        assert embedded_twice(sharded, two_nodes) == set()
+        assert alike(of_shards(sharded), of_one_store(docs))
+
+
+@by_make_ray
+def test_a_full_disk_on_one_node_is_named_and_loses_nothing(
+    two_nodes: Running, sharded: Library, write_pdf: WritePdf
+) -> None:
+    two_nodes.connect()
+    list(sharded.index([write_for_each_shard(write_pdf, "first", N)], on_ray=two_nodes.on_ray))
+    first = finished(sharded)
+    docs = write_for_each_shard(write_pdf, "second", N)
+    two_nodes.connect(full="00001")
+    said = (
+        r"shard 1 of 3 could not be written: on node 127\.0\.0\.1 \(\w+\): no space is left.*again"
+    )
+    with pytest.raises(ClusterError, match=said):
+        list(sharded.index([docs], on_ray=two_nodes.on_ray))
+    kept = finished(sharded)
+    assert first < kept
+    with Store.open(shard_folder(sharded.folder, 1)) as store:
+        assert store.check() == []
+    two_nodes.connect()
+    *_, report = sharded.index([docs], on_ray=two_nodes.on_ray)
+    assert isinstance(report, Report)
+    statuses = Counter(outcome.status for outcome in report.files)
+    assert statuses == {"unchanged": len(kept), "added": len(report.files) - len(kept)}
+    assert report.chunks_embedded == 40 * statuses["added"] > 0
+    assert alike(of_shards(sharded), of_one_store(docs))
+
+
+@by_make_ray
 def test_a_worker_that_is_killed_costs_no_finished_document(
     two_nodes: Running, sharded: Library, write_pdf: WritePdf
 ) -> None:
@@ -268,26 +192,25 @@ def test_a_worker_that_is_killed_costs_no_finished_document(
     killed_on_the_way(two_nodes, sharded, write_some(write_pdf, 12), 4, kill)
 
 
-@killing
+@by_make_ray
 def test_a_node_that_is_killed_costs_no_finished_document(
     two_nodes: Running, sharded: Library, write_pdf: WritePdf
 ) -> None:
-    size = {"num_cpus": 1, "object_store_memory": OBJECTS, "node_ip_address": "127.0.0.1"}
-    node = two_nodes.cluster.add_node(**size)
+    with two_nodes.another_node() as node:
 
-    def kill() -> None:
-        two_nodes.cluster.remove_node(node, allow_graceful=False)
+        def kill() -> None:
+            two_nodes.cluster.remove_node(node, allow_graceful=False)
 
-    killed_on_the_way(two_nodes, sharded, write_some(write_pdf, 12), 6, kill)
+        killed_on_the_way(two_nodes, sharded, write_some(write_pdf, 12), 6, kill)
 
 
-@killing
+@by_make_ray
 def test_a_driver_that_is_killed_loses_nothing_finished(
     two_nodes: Running, sharded: Library, write_pdf: WritePdf
 ) -> None:
     docs = write_some(write_pdf, 12)
     two_nodes.connect(pause=1.0)
-    address = str(two_nodes.cluster.address)
+    address = two_nodes.address
     start = (
         "import json, ray, sys; from ragformer_cli.main import run;"
         f"ray.init({address!r}, runtime_env=json.loads(sys.argv[1]), log_to_driver=False);"
