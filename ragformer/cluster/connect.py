@@ -1,7 +1,7 @@
 """The way into a Ray cluster, and what has to be the same on its nodes.
 
-The only module that imports Ray. Ray's page and its own reporting of use stay off, and a cluster
-that is started here listens on this machine only.
+Ray is imported here, and by what runs within it. Ray's page and its own reporting of use stay off,
+and a cluster that is started here listens on this machine only.
 """
 
 from __future__ import annotations

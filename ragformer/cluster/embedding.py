@@ -15,9 +15,7 @@ from ragformer.cluster.shard import Fault
 from ragformer.errors import ClusterError, RagformerError
 from ragformer.retrieve.embed import Encoder, Vectors
 
-EMBED_SECONDS = (
-    600.0  # for which an actor that is starting, or was lost and restarts, is waited for
-)
+EMBED_SECONDS = 600.0  # an actor that is starting, or was lost and restarts, is waited for so long
 
 
 class Embedder:
