@@ -108,12 +108,15 @@ def run(setting: Setting) -> Iterator[str | Loss | Outcome]:
         loss_of = functools.partial(loss_on, model, lengths, backwards, generator)
         for loss in fit(model, loss_of, steps, 8e-3, name):
             at.append(loss.step)
-            shares.append(accuracy(model, 100, longest, backwards))
+            shares.append(accuracy(model, setting.size(100, 20), longest, backwards))
             yield loss
         reached[name] = accuracy(model, setting.size(2000, 100), longest, backwards)
         learning[name] = (at, shares)
         asked = range(1, LONGEST + 1)
-        by_length[name] = (asked, [accuracy(model, 200, n, backwards) for n in asked])
+        by_length[name] = (
+            asked,
+            [accuracy(model, setting.size(200, 20), n, backwards) for n in asked],
+        )
         yield f"{name}: {reached[name]:.1%} of unseen sums of {longest}-digit numbers"
         for a, b in ((345, 678), (999, 1), (1234, 4321)):
             yield f"    {_shown(model, a, b, backwards)}"

@@ -10,7 +10,7 @@ From: Mikolov et al. 2013, "Distributed Representations of Words and Phrases", a
 sections 2.2 (negative sampling) and 2.3 (leaving out frequent words).
 
 Try next: a WINDOW of 1 (what stands in a word's place) or 20 (what it is about); 8 dimensions;
-look up "true", "zero" and a word of your own in NEIGHBOURS.
+add "zero" and a word of your own to NEIGHBOURS.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Explain: three ways to ask our decoder why it gave an answer, on a real one from real pages.
 
-Attention rollout follows what was looked at through all blocks down to the words. Leaving one
-passage out and reading again shows which of them the answer hangs on: that is no guess, but it
-costs a reading each. The logit lens takes the states between the blocks for those at the end, and
-shows when the place of the answer becomes the likeliest. Where the three disagree, believe the
-second: what is looked at need not be what decides.
+Attention rollout follows what was looked at through all blocks down to the words; on the page, the
+darker a word, the more of it arrives. Leaving one passage out and reading again shows which of them
+the answer hangs on: that is no guess, but it costs a reading each. The logit lens takes the states
+between the blocks for those at the end, and shows when the place of the answer becomes the
+likeliest. Where the three disagree, believe the second: what is looked at need not be what decides.
 
 From: Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", arXiv:2005.00928, section
 3; Li et al. 2016, "Understanding Neural Networks through Representation Erasure", arXiv:1612.08220;
@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from ragformer.answer.reader import Candidate, OpenPrompt, Reader
 from ragformer.answer.reading import block_mask
 from ragformer.answer.rerank import read_as
 from ragformer.lessons.lesson import Outcome, Setting
-from ragformer.lessons.pictures import canvas, draw_weights, save
+from ragformer.lessons.pictures import canvas, draw_passage, draw_weights, save
 from ragformer.lessons.samples import sample_library
 from ragformer.nn.watch import rollout, watched
 from ragformer.text.sentences import sentence_spans
@@ -47,6 +48,14 @@ class Seen:
     prompt: OpenPrompt
     rolled_S: Tensor
     lens_LS: Tensor
+
+    def of_characters(self, passage: int, start: int, end: int) -> float:
+        """The share of the rollout that the tokens over these characters have."""
+        return sum(
+            float(self.rolled_S[i])
+            for i, at in enumerate(self.prompt.reading.places)
+            if at and at[0] == passage and at[1] < end and start < at[2]
+        )
 
     def of_passage(self, passage: int) -> float:
         """The share of the rollout that a passage has, its context line and mark included."""
@@ -112,16 +121,17 @@ def words_around(seen: Seen, answer: Candidate, texts: Texts) -> tuple[list[int]
     at = [
         (i, text[place[1] : place[2]].strip())
         for i, place in enumerate(seen.prompt.reading.places)
-        if place and place[0] == answer.passage and low <= place[1] and place[2] <= high
+        if place and place[0] == answer.passage and low < place[2] and place[1] < high
     ]
     return [i for i, _ in at], [word for _, word in at]
 
 
 def run(setting: Setting) -> Iterator[str | Outcome]:
-    figure, (rolled, erased, lens, words_axes) = canvas(2, 2, size=(13, 8))
+    figure, (rolled, erased, lens, on_page) = canvas(2, 2, size=(13, 8))
     with sample_library(*setting.size((), ("handbook.pdf",))) as (library, cases):
         reader = library.reader
-        texts = [read_as(passage) for passage in library.search(QUESTION, k=K)]
+        passages = library.search(QUESTION, k=K)
+        texts = list(map(read_as, passages))
         seen = look(reader, QUESTION, texts)
         quoted, said, likely = answer_of(reader, QUESTION, texts)
         yield f'{QUESTION} "{said}", from passage {quoted + 1}, {likely[said]:.2f} likely'
@@ -133,12 +143,13 @@ def run(setting: Setting) -> Iterator[str | Outcome]:
         rolled.set(title="rollout: share of the last state at <answer>", xlim=(0, None))
         erased.barh(names, [cost for cost, _ in without])
         erased.set(title="left out: how much less likely the answer is")
-        at, words = words_around(seen, reader.read(QUESTION, texts).candidates[0], texts)
+        answer = reader.read(QUESTION, texts).candidates[0]
+        at, words = words_around(seen, answer, texts)
         depth = ["tokens", *(f"block {i + 1}" for i in range(len(seen.lens_LS) - 1))]
         draw_weights(lens, seen.lens_LS[:, at], depth, words, "lens: where the answer starts")
-        words_axes.bar(range(len(at)), seen.rolled_S[at].numpy())
-        words_axes.set_xticks(range(len(words)), words, rotation=90, fontsize="small")
-        words_axes.set(title="rollout, word by word")
+        share_of = partial(seen.of_characters, quoted)
+        draw_passage(on_page, library.store, passages[quoted], share_of, answer.start, answer.end)
+        on_page.set_title("rollout, on the page; framed: the answer")
         for axes in (rolled, erased):
             axes.invert_yaxis()
         for name, shares_S in zip(depth, seen.lens_LS, strict=True):
@@ -149,7 +160,7 @@ def run(setting: Setting) -> Iterator[str | Outcome]:
             yield f'lens, {name}: the likeliest start is "{word}" in passage {best[0] + 1} {sure}'
         picture = save(figure, setting.out / "explain.png")
         agree: dict[str, list[bool]] = {"left out": [], "rollout": []}
-        for case in cases[: setting.size(len(cases), 3)]:
+        for case in cases[: setting.size(len(cases), 1)]:
             texts = [read_as(passage) for passage in library.search(case.question, k=K)]
             quoted, _, _ = answer_of(reader, case.question, texts)
             seen = look(reader, case.question, texts)

@@ -38,6 +38,7 @@ LESSONS = (
     "music",
     "sound",
     "lora",
+    "preference",
     "prompt",
     "explain",
 )

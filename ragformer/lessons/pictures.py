@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ragformer.answer.cite import line_boxes, part_spans, place_of
 from ragformer.errors import NotFoundError
+from ragformer.pdf.render import render_page
+from ragformer.types import Passage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from ragformer.store.store import Store
 
 
 def canvas(rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4)) -> tuple[Any, Any]:
@@ -50,6 +56,45 @@ def draw_weights(
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0, labelsize="small")
     axes.set_title(title, fontsize="medium")
+
+
+def draw_passage(
+    axes: Any,
+    store: Store,
+    passage: Passage,
+    share_of: Callable[[int, int], float],
+    start: int,
+    end: int,
+) -> None:
+    """The piece of the PDF's page on which start..end of the passage stands, framed.
+
+    share_of: how much a word of the passage has of something, by its characters; the more, the
+    darker it is.
+    """
+    from matplotlib.image import imread
+    from matplotlib.patches import Rectangle
+
+    place = place_of(passage, start, end)
+    page = store.page(passage.document.id, place.page)
+    drawn = render_page(passage.document.path, page.number)
+    pixels = imread(BytesIO(drawn.png))
+    high, wide = (n * drawn.pixel for n in pixels.shape[:2])
+    axes.imshow(pixels, extent=(0, wide, high, 0))
+    shares = {
+        word.box: share_of(word.start - span.start + low, word.end - span.start + low)
+        for low, _, span in part_spans(passage)
+        for word in page.words
+        if span.page == page.number and span.start <= word.start and word.end <= span.end
+    }
+    most = max(shares.values())
+    for (x0, y0, x1, y1), share in shares.items():
+        size, deep = (x1 - x0, y1 - y0), 0.7 * share / most
+        axes.add_patch(Rectangle((x0, y0), *size, color="tab:blue", alpha=deep, linewidth=0))
+    for x0, y0, x1, y1 in line_boxes(page, place.start, place.end):
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color="tab:red"))
+    lefts, tops, rights, bottoms = zip(*shares, strict=True)
+    axes.set(xlim=(min(lefts) - 10, max(rights) + 10), ylim=(max(bottoms) + 10, min(tops) - 10))
+    axes.set(xticks=[], yticks=[])
 
 
 def draw_lines(axes: Any, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
