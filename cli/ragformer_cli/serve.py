@@ -8,7 +8,7 @@ import importlib.util
 import click
 
 from ragformer.config import load_settings, serve_token
-from ragformer.errors import NotFoundError
+from ragformer.errors import ConfigError, NotFoundError
 from ragformer_cli.terminal import collection_option, json_option, read_password, say, say_json
 
 HOST, PORT = "127.0.0.1", 8000
@@ -43,11 +43,16 @@ def serve(host: str, port: int, passwords: tuple[str, ...]) -> None:
             )
     from ragformer.serve.app import listen, make_app, make_server
 
-    load_settings()  # what is wrong with them is said now, not to the first client
+    writer = load_settings().remote_model()  # what is wrong is said now, not to the first client
     app = make_app(host, serve_token(), passwords=tuple(map(read_password, passwords)))
     with listen(host, port) as socket:
-        shown = f"[{host}]" if ":" in host else host
-        say(f"serving at http://{shown}:{socket.getsockname()[1]}/v1; Ctrl-C stops it")
+        shown, port = f"[{host}]" if ":" in host else host, socket.getsockname()[1]
+        if writer is not None and writer.is_here(port):
+            raise ConfigError(
+                "this service would ask itself to write its answers, as OPENAI_BASE_URL is its own"
+                " address; set RAGFORMER_BACKEND=local, or serve at another --port"
+            )
+        say(f"serving at http://{shown}:{port}/v1; Ctrl-C stops it")
         try:
             make_server(app).run([socket])
         except KeyboardInterrupt:  # it has stopped, in good order

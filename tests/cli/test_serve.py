@@ -48,6 +48,16 @@ def test_a_port_that_is_taken(ragformer: Ragformer) -> None:
     assert "choose another --port" in ran.err
 
 
+def test_it_does_not_ask_itself(ragformer: Ragformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("RAGFORMER_BACKEND", "openai")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://localhost:{port}/v1")
+    ran = ragformer("serve", "--port", str(port))
+    assert (ran.code, ran.out) == (1, "")
+    assert "would ask itself" in ran.err
+
+
 def test_without_the_extra_it_says_what_to_install(
     ragformer: Ragformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
