@@ -38,7 +38,7 @@ ASSUMPTIONS = {
     "efficiency": Assumption(0.85, "share", "the most that the engine may cost, 15 %"),
     "chunks_per_shard": Assumption(1e6, "chunks", "a choice: what the query figures were taken at"),
     "shard_ms": Assumption(359, "core ms", f"{_QUERY}: vectors 23, words 3 times 112"),
-    "driver_ms": Assumption(236, "core ms", "README: 11 for the rest of search, 225 to rerank"),
+    "driver_ms": Assumption(243, "core ms", f"{_QUERY}: fusing and embedding 18; reranking 225"),
     "bytes_per_chunk": Assumption(3900, "bytes", "store.db of 50 PDFs, 962 pages, over its chunks"),
     "memory_per_million": Assumption(265e6, "bytes", "README: resident, a million chunks searched"),
     "core_hour": Assumption(0.04, "money", "a choice: a rented virtual core; look yours up"),
