@@ -152,7 +152,7 @@ class _Run:
                     if held and held.id not in outdated:
                         yield self._stored(file, held, known)
                         continue
-                key = _sha256(path)
+                key = file_hash(path)
             except OSError as error:
                 yield self._not_come_to(path, f"{path.name} cannot be opened: {error.strerror}")
                 continue
@@ -387,6 +387,7 @@ def _is_as_seen(file: KnownFile) -> bool:
     return now.is_unchanged(file)
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """sha256 of the file's bytes in hex: the id of the document it holds. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

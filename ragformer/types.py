@@ -224,11 +224,6 @@ class RemoteModel:
     def is_openai(self) -> bool:
         return _host(self.base_url) == _host(OPENAI_URL)
 
-    def is_here(self, port: int) -> bool:
-        """Whether that is what this machine serves at `port`."""
-        here = _host(self.base_url) in ("127.0.0.1", "localhost", "::1")
-        return here and urlsplit(self.base_url).port == port
-
 
 def _host(url: str) -> str | None:
     """None for what is no web address."""

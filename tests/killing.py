@@ -182,7 +182,7 @@ def run(job: Job) -> None:
         indexing.RANGE, embed_chunks.EMBED_AT_ONCE = RANGE, 2
     if job.kill_at or job.steps:
         sqlite3.connect = traced  # type: ignore[assignment]
-        for name in ("_sha256", "split_pages", "detect_language", "_is_as_seen"):
+        for name in ("file_hash", "split_pages", "detect_language", "_is_as_seen"):
             steps.watch(indexing, name)
         steps.watch(embed_chunks, "embed")
         for name in ("_hold", "_take"):

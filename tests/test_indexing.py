@@ -121,7 +121,7 @@ def test_a_file_that_could_not_be_come_to_keeps_what_it_held(
     def closed(path: Path) -> str:
         raise PermissionError(13, "Permission denied")
 
-    for name, value in {"_is_as_seen": lambda file: False, "_sha256": closed}.items():
+    for name, value in {"_is_as_seen": lambda file: False, "file_hash": closed}.items():
         with monkeypatch.context() as patch:
             patch.setattr(indexing, name, value)
             report = index(library, old, new)
@@ -181,7 +181,7 @@ def test_a_document_removed_while_we_index_is_read_again(
     moments: list[tuple[Any, str]] = [
         (Store, "known_file"),
         (KnownFile, "of"),
-        (indexing, "_sha256"),
+        (indexing, "file_hash"),
     ]
     for place, name in moments:
         look = getattr(place, name)

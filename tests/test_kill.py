@@ -47,7 +47,7 @@ STEPS: dict[str, list[str]] = {
     "changed": [
         "take",
         "hold",
-        "sha256",
+        "file_hash",
         "detect_language",
         "split_pages",
         "embed",

@@ -42,12 +42,13 @@ def serve(host: str, port: int, passwords: tuple[str, ...]) -> None:
                 " run: pip install 'ragformer[serve]'"
             )
     from ragformer.serve.app import listen, make_app, make_server
+    from ragformer.serve.who import leads_here
 
     writer = load_settings().remote_model()  # what is wrong is said now, not to the first client
     app = make_app(host, serve_token(), passwords=tuple(map(read_password, passwords)))
     with listen(host, port) as socket:
         shown, port = f"[{host}]" if ":" in host else host, socket.getsockname()[1]
-        if writer is not None and writer.is_here(port):
+        if writer is not None and leads_here(writer.base_url, port):
             raise ConfigError(
                 "this service would ask itself to write its answers, as OPENAI_BASE_URL is its own"
                 " address; set RAGFORMER_BACKEND=local, or serve at another --port"

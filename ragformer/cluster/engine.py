@@ -10,7 +10,6 @@ A task whose worker or node is lost runs again elsewhere: the store knows what i
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from ragformer.cluster.index import Again, Job, Step, encoder_of, index_shards, 
 from ragformer.cluster.layout import make_shards
 from ragformer.cluster.shard import Fault
 from ragformer.config import Settings, model_folder
-from ragformer.indexing import Options
+from ragformer.indexing import Options, file_hash
 from ragformer.nn.identity import weights_id
 from ragformer.types import OnRay, Progress, Report
 from ragformer.walk import Found
@@ -149,8 +148,7 @@ def _hash_there(paths: Sequence[Path]) -> list[str | None]:
     keys: list[str | None] = []
     for path in paths:
         try:
-            with path.open("rb") as file:
-                keys.append(hashlib.file_digest(file, "sha256").hexdigest())
+            keys.append(file_hash(path))
         except OSError:
             keys.append(None)
     return keys

@@ -51,11 +51,16 @@ def _converted(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
+def sync(file: Path) -> None:
+    """Have what was written to the file outlast a power cut."""
+    with file.open("r+b") as opened:  # to write: Windows syncs no other
+        os.fsync(opened.fileno())
+
+
 def _save_shard(path: Path, tensors: dict[str, Tensor]) -> Path:
     scratch = path.with_suffix(".partial")
     save_file(tensors, scratch)
-    with scratch.open("r+b") as file:  # not every system syncs what is open for reading
-        os.fsync(file.fileno())
+    sync(scratch)
     scratch.replace(path)
     return path
 

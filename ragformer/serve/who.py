@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from urllib.parse import urlsplit
 
 
 def is_loopback(address: str | None) -> bool:
@@ -20,6 +21,12 @@ def is_loopback(address: str | None) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def leads_here(url: str, port: int) -> bool:
+    """Whether a web address is that of what this machine serves at `port`."""
+    parts = urlsplit(url)
+    return is_loopback(parts.hostname) and parts.port == port
 
 
 def same(given: str, password: str) -> bool:

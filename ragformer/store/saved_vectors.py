@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ragformer.store.read_vectors import Ids, Vectors, unpack_vectors
 from ragformer.store.vector_file import Label, load
-from ragformer.store.vectors import VectorIndex, faiss_module
+from ragformer.store.vectors import VectorIndex, faiss_module, inner_products
 
 if TYPE_CHECKING:
     from ragformer.store.store import Store
@@ -101,7 +101,7 @@ class SavedIndex:
         ids, vectors_ND = stored_vectors(self._store, self._label.encoder_id, ids)
         if not len(ids):
             return []
-        return list(zip(ids.tolist(), (vectors_ND @ vector_D).tolist(), strict=True))
+        return list(zip(ids.tolist(), inner_products(vectors_ND, vector_D).tolist(), strict=True))
 
 
 class AnyIndex(Protocol):

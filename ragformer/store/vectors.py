@@ -80,14 +80,21 @@ class VectorIndex:
         reach = min(int(REACH * k) + 1, n)
         while True:
             rounded, rows = self._halves.search(query_1D, reach, params=options)
-            # Not by @, which may add up two equal rows in different orders.
-            scores_R = np.einsum("rd,d->r", self._vectors_ND[rows[0]], query_1D[0])
+            scores_R = inner_products(self._vectors_ND[rows[0]], query_1D[0])
             # On until none that was passed over can be, or tie with, one of the best.
             if reach == n or rounded[0, -1] + slack < np.partition(scores_R, -k)[-k]:
                 break
             reach = min(2 * reach, n)
         found = zip(self._ids_N[rows[0]].tolist(), scores_R.tolist(), strict=True)
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:k]
+
+
+def inner_products(
+    vectors_ND: npt.NDArray[np.float32], vector_D: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Of each row, [N]; the same for equal rows, which @ may add up in different orders."""
+    products_N: npt.NDArray[np.float32] = np.einsum("nd,d->n", vectors_ND, vector_D)
+    return products_N
 
 
 def faiss_module() -> Any:

@@ -27,7 +27,7 @@ from ragformer.config import model_folder
 from ragformer.errors import ConfigError, InputError
 from ragformer.eval.metrics import ndcg_at
 from ragformer.library import OWN_ENCODERS, Library, open_library
-from ragformer.nn.checkpoint import save_weights, weight_files, weights_id
+from ragformer.nn.checkpoint import save_weights, sync, weight_files, weights_id
 from ragformer.retrieve.embed import Encoder, load_encoder, pad_rows, passage_text
 from ragformer.retrieve.embed_chunks import EMBED_AT_ONCE, embed_stored
 from ragformer.retrieve.retrieve import fuse_rankings, rank
@@ -43,7 +43,6 @@ from ragformer.train.loop import (
     learning_rate,
     load_state,
     save_state,
-    sync,
     train_step,
 )
 from ragformer.train.own_pairs import (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import ctypes
 import math
-import os
 import pickle
 import platform
 import time
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ragformer.errors import InputError
+from ragformer.nn.checkpoint import sync
 from ragformer.nn.device import matmul_peak
 
 T = TypeVar("T")
@@ -267,12 +267,6 @@ def save_state(
     torch.save(state, scratch)
     sync(scratch)
     scratch.replace(path)
-
-
-def sync(file: Path) -> None:
-    """Have what was written to the file outlast a power cut."""
-    with file.open("r+b") as opened:  # to write: Windows syncs no other
-        os.fsync(opened.fileno())
 
 
 def load_state(
