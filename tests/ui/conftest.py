@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import ragformer_ui
 import streamlit as st
+from ragformer_ui import state
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
@@ -37,12 +39,13 @@ _ALONE = {"documents": _documents, "evaluation": _evaluation, "lessons": _lesson
 
 
 @pytest.fixture
-def open_app(home: Path) -> Iterator[OpenApp]:
+def open_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenApp]:
     """open_app(page="", address="127.0.0.1"): a tab of its own, run once.
 
     page: "documents", "evaluation" or "lessons" alone: this runner opens others by their files.
     """
     before = config.get_option("server.address")
+    monkeypatch.setattr(state, "WARM_AFTER", 0.0)
 
     def run(page: str = "", address: str | None = "127.0.0.1") -> AppTest:
         config.set_option("server.address", address)
@@ -52,4 +55,7 @@ def open_app(home: Path) -> Iterator[OpenApp]:
 
     yield run
     config.set_option("server.address", before)
+    for thread in threading.enumerate():  # it reads the library that is closed next
+        if thread.name == "load models":
+            thread.join()
     st.cache_resource.clear()
