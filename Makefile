@@ -68,7 +68,7 @@ ifdef READING
 	$(BIN)/ragformer bench decode $(READING)
 	$(BIN)/ragformer bench ask $(READING)
 else
-	@echo "query, decode and ask need questions: make bench READING=squad-dev.jsonl.xz (the form is in the README)"
+	@echo "query, decode and ask need questions: make bench READING=squad-dev.jsonl.xz (the form is in ragformer/train/README.md)"
 endif
 
 clean:

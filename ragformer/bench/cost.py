@@ -3,8 +3,9 @@
 pages -> core hours to index, disk, memory of the vectors, shards
 questions -> core time of one, so questions a second and money for a million
 
-Every number it starts from is a row of `ASSUMPTIONS` with where it comes from, and may be given
-anew; nothing is extrapolated but by multiplication, which is the model's own assumption.
+Every number it starts from is a row of `ASSUMPTIONS` with where it comes from (README.md beside
+this file has what was measured), and may be given anew; nothing is extrapolated but by
+multiplication, which is the model's own assumption.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ class Assumption:
 
 # With bm25's counts shared, search by words took 2 to 4 times as long as in one store, at
 # 20,000 made-up chunks in 1 and 4 shards on a busy machine.
-_QUERY = "README: the picture of what a query costs, 1,000,000 chunks, one thread"
+_QUERY = "bench query, 1,000,000 chunks, one thread"
 ASSUMPTIONS = {
-    "pages_per_core_s": Assumption(29, "pages/s", "README: bench index, 59 pages/s on two cores"),
-    "chunks_per_page": Assumption(5.8, "chunks", "README: bench index, 341 chunks/s at 59 pages/s"),
+    "pages_per_core_s": Assumption(29, "pages/s", "bench index, 59 pages/s on two cores"),
+    "chunks_per_page": Assumption(5.8, "chunks", "bench index, 341 chunks/s at 59 pages/s"),
     "efficiency": Assumption(0.85, "share", "the most that the engine may cost, 15 %"),
     "chunks_per_shard": Assumption(1e6, "chunks", "a choice: what the query figures were taken at"),
     "shard_ms": Assumption(359, "core ms", f"{_QUERY}: vectors 23, words 3 times 112"),
     "driver_ms": Assumption(243, "core ms", f"{_QUERY}: fusing and embedding 18; reranking 225"),
     "bytes_per_chunk": Assumption(3900, "bytes", "store.db of 50 PDFs, 962 pages, over its chunks"),
-    "memory_per_million": Assumption(265e6, "bytes", "README: resident, a million chunks searched"),
+    "memory_per_million": Assumption(265e6, "bytes", "bench query, a million chunks searched"),
     "core_hour": Assumption(0.04, "money", "a choice: a rented virtual core; look yours up"),
     "gib_month": Assumption(0.08, "money", "a choice: a GiB of rented disk for a month"),
     "cores": Assumption(64, "cores", "a choice: how many work at once"),

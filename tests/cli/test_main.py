@@ -202,8 +202,9 @@ def test_an_imported_encoder_indexes_and_finds(
     assert ragformer("models", "import", home / "none").code == 1
 
 
-def test_the_readme_names_every_field(ragformer: Ragformer, write_pdf: WritePdf) -> None:
-    section = (Path(__file__).parents[2] / "README.md").read_text("utf-8").split("## JSON")[1]
+def test_its_readme_names_every_field(ragformer: Ragformer, write_pdf: WritePdf) -> None:
+    readme = Path(__file__).parents[2] / "cli" / "README.md"
+    section = readme.read_text("utf-8").split("## JSON")[1]
     forms = dict(re.findall(r"^(\w+(?: \w+)?|        DOC:PAGE:) +(.+)$", section, re.M))
 
     def fields(form: str) -> list[str]:
