@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ragformer import forms
 from ragformer_cli.terminal import (
     collection_option,
     follow,
+    follow_in_turn,
     json_option,
     one_line,
     read_password,
@@ -42,6 +44,7 @@ LISTED_FILES = 5  # names of files in another language than English
 @click.option("--ocr", is_flag=True, help="Read pages without text with Tesseract.")
 @click.option("--ocr-language", default="eng", show_default=True, metavar="LANG[+LANG]")
 @click.option("--progress", is_flag=True, help="Print its steps as JSON lines on stderr.")
+@click.option("--wait", "waits", is_flag=True, help="While another process indexes, wait.")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Reading processes.")
 @click.option("--password", metavar="TEXT", help="Opens encrypted files; - asks, or reads stdin.")
 @click.option("--engine", type=click.Choice(["ray"]), help="Run on a Ray cluster, into shards.")
@@ -58,6 +61,7 @@ def index(
     ocr: bool,
     ocr_language: str,
     progress: bool,
+    waits: bool,
     workers: int | None,
     password: str | None,
     engine: str | None,
@@ -91,22 +95,16 @@ def index(
     on_ray = _where(engine, address, shards, follows)
     passwords = [] if password is None else [read_password(password)]
     langs = ocr_language if ocr else None
+    how: dict[str, Any] = {"prune": prune, "passwords": passwords, "ocr": langs}
     with open_library(collection) as library:
         if follows:
-            how = {"prune": prune, "workers": workers or 0, "passwords": passwords, "ocr": langs}
+            how["workers"] = workers or 0
             _follow_folders(library, paths, how, as_json, progress)
             return
-        steps = library.index(
-            paths_in_lists(paths) if on_ray else paths,
-            prune=prune,
-            reembed=reembed,
-            rechunk=rechunk,
-            workers=workers,
-            passwords=passwords,
-            ocr=langs,
-            on_ray=on_ray,
-        )
-        report = follow(steps, progress)
+        anew: dict[str, Any] = {"reembed": reembed, "rechunk": rechunk, "workers": workers}
+        places = paths_in_lists(paths) if on_ray else paths
+        run = partial(library.index, places, on_ray=on_ray, **how, **anew)
+        report = follow_in_turn(run, progress)[0] if waits else follow(run(), progress)
     _tell(report, as_json)
 
 
@@ -147,12 +145,12 @@ def _tell(report: Report, as_json: bool) -> None:
 def _follow_folders(
     library: Library, paths: Sequence[Path], how: dict[str, Any], as_json: bool, progress: bool
 ) -> None:
-    """The first run as without --watch, then a line for each change, until Ctrl-C."""
+    """The first run, in its turn, then a line for each change, until Ctrl-C."""
     from ragformer.types import FileOutcome
     from ragformer.watch import watch
 
-    steps = watch(library, paths, **how)
-    _tell(follow(steps, progress), as_json)
+    report, steps = follow_in_turn(lambda: watch(library, paths, **how), progress)
+    _tell(report, as_json)
     warn("watching for changes; Ctrl-C stops")
     for outcome in steps:
         assert isinstance(outcome, FileOutcome)
@@ -193,7 +191,7 @@ def troubles(report: Report) -> list[str]:
     lines = []
     for outcome in report.files:
         if outcome.status == "failed":
-            lines.append(f"failed: {short_path(outcome.path)}: {outcome.reason}")
+            lines.append(f"failed: {short_path(outcome.path)}: {one_line(outcome.reason)}")
             continue
         if outcome.ocr_pages:
             read = f"{outcome.ocr_pages} of {outcome.pages} pages"
@@ -248,7 +246,7 @@ def list_files(collection: str | None, as_json: bool) -> None:
 
 def file_line(row: forms.Form) -> str:
     if row["status"] == "failed":
-        return f"failed: {row['reason']}"
+        return f"failed: {one_line(row['reason'])}"
     unread = len(row["unread_pages"])
     parts = [f"{row['pages']} page{'s' * (row['pages'] != 1)}"]
     said = "none with text" if unread == row["pages"] else f"{unread} without text"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ragformer.config import Backend
     from ragformer.types import FileOutcome, Progress, Report
 
+    Steps = Iterator[Progress | Report | FileOutcome]
+
+LOOK_SECONDS = 0.5  # between two looks at whether another process still indexes
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # All control characters but tab and newline, and those that turn the direction of writing:
@@ -125,7 +128,7 @@ def one_line(text: str) -> str:
     return _LINE_ENDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def follow(steps: Iterator[Progress | Report | FileOutcome], as_json: bool = False) -> Report:
+def follow(steps: Steps, as_json: bool = False) -> Report:
     """Run an indexing up to its Report behind a progress bar; returns that.
 
     as_json: the steps as JSON lines on stderr in place of the bar.
@@ -139,6 +142,26 @@ def follow(steps: Iterator[Progress | Report | FileOutcome], as_json: bool = Fal
             if isinstance(step, Progress):
                 show(step)
     raise AssertionError("the stream ended without a Report")
+
+
+def follow_in_turn(run: Callable[[], Steps], as_json: bool = False) -> tuple[Report, Steps]:
+    """As `follow`, for the first run that no other indexer bars; stderr says for whom it waits.
+
+    Returns what comes after the Report, too.
+    """
+    from ragformer.errors import StoreBusyError
+
+    said = ""
+    while True:
+        steps = run()
+        try:
+            return follow(steps, as_json), steps
+        except StoreBusyError as error:
+            waits = f"waiting: {str(error).partition(';')[0]}"
+            if waits != said:
+                warn(waits)
+            said = waits
+        time.sleep(LOOK_SECONDS)
 
 
 def _warn_step(step: Progress) -> None:

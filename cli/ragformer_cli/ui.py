@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,10 +55,14 @@ def ui(port: int | None, collection: str | None) -> int:
     chosen = load_settings(collection=collection).collection
     environment = os.environ | {"RAGFORMER_COLLECTION": chosen}
     command = [sys.executable, "-m", "streamlit", "run", str(_entry()), *_flags(port)]
+    # A plain `kill` is for this process only, which ends what it has started.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return subprocess.run(command, env=environment, check=False).returncode
-    except KeyboardInterrupt:  # it has stopped as well: the signal went to both
+    except KeyboardInterrupt:
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _entry() -> Path:

@@ -8,6 +8,7 @@ with listen(host, port) as socket:
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from fastapi.security import HTTPBearer
 from ragformer.config import SERVE_TOKEN
 from ragformer.errors import ConfigError, InputError
 from ragformer.serve import chat, documents
+from ragformer.serve.connections import limited
 from ragformer.serve.failures import add_handlers
 from ragformer.serve.gate import Gate
 from ragformer.serve.metrics import Counted
@@ -28,6 +30,7 @@ from ragformer.serve.who import is_loopback
 
 GRACE = 10
 """Seconds that running requests have to end when the server is told to stop."""
+_SENDABLE = re.compile("[!-~]*")
 _QUIET: Any = dict.fromkeys(
     ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
 )
@@ -67,13 +70,18 @@ def make_app(
     """The application for a server that listens at `host`.
 
     passwords: tried on encrypted files that are uploaded or drawn. Raises ConfigError where others
-    may reach that and there is no token.
+    may reach that and there is no token, or one that no client can send.
     """
     loopback = is_loopback(host)
     if not (loopback or token):
         raise ConfigError(
             f"others may reach {host or 'every address'}, so the service needs a token that it"
             f" asks for; set {SERVE_TOKEN}, or listen at 127.0.0.1"
+        )
+    if not _SENDABLE.fullmatch(token):
+        raise ConfigError(
+            f"{SERVE_TOKEN} goes in a header, which takes no spaces, and letters and marks of ASCII"
+            " only; choose another"
         )
     limits = limits or ServeLimits()
     service = Service(home, limits, passwords)
@@ -126,6 +134,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=limited(app.state.service.limits),
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -89,9 +89,10 @@ def _indexed(
     library: Library, file: UploadFile, passwords: Sequence[str]
 ) -> Iterator[FileOutcome | None]:
     """The outcome at each step, None where it is not known yet, last that of the file. One that
-    failed, or that nobody waited for, is not kept, unless it was there before."""
+    failed, or that nobody waited for, is not kept, unless it was there before: the page may have
+    saved it just now, and index it."""
     refuse_shards(library.folder)
-    path = save_upload(library.folder, file.filename or "", file.file)
+    path, is_new = save_upload(library.folder, file.filename or "", file.file)
     known = library.exists and library.store.known_file(path) is not None
     kept = False
     try:
@@ -100,7 +101,7 @@ def _indexed(
                 kept = kept if outcome is None else outcome.status != "failed"
                 yield outcome
     finally:
-        if not (known or kept):
+        if is_new and not (known or kept):
             if library.exists:
                 library.forget_failure(path)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,13 @@ _STATUS: dict[type[RagformerError], int] = {
     ClusterError: 502,
 }
 """A subclass before its base; what is not here is wrong with this server: 500."""
+
+_KIND = re.compile(r"(body|str)$|.*\[")
+"""Parts of the place of a fault that no client wrote."""
+_PLAINLY = {
+    "": "send a JSON object, with Content-Type: application/json",
+    "file": "file: send the PDF itself, in multipart/form-data, as curl -F file=@a.pdf does",
+}
 
 
 class ApiError(Exception):
@@ -104,9 +112,11 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        said = f"{where}: {first['msg']}" if where else str(first["msg"])
+        # Of a value that may be one kind or another, the deepest fault is that of the kind meant.
+        fault = max(error.errors(), key=lambda e: (len(e["loc"]), e["type"] != "string_type"))
+        place = () if fault["type"] == "json_invalid" else fault["loc"]
+        where = ".".join(str(part) for part in place if not _KIND.match(str(part)))
+        said = _PLAINLY.get(where) or f"{where}: {fault['msg']}"
         return response(400, said, "invalid_value", where or None)
 
     @app.exception_handler(HTTPException)

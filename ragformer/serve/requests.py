@@ -1,5 +1,6 @@
 """What may be asked of the server. Fields of the OpenAI protocol that change nothing here, as
-temperature and tools, are taken and left alone."""
+temperature, max_tokens, stop and tools, are taken and left alone; those by which another kind of
+reply is awaited are refused."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ from ragformer.serve.failures import ApiError
 
 MOST_INPUTS = 2048
 LONGEST_BEFORE = 20_000  # characters of the turn before
+LONGEST_PLACE = 4096  # characters of a path or pattern
 _K = Annotated[int | None, Field(ge=1, le=MAX_PASSAGES, description="passages to find")]
 _WITHIN = Annotated[
-    list[str] | None,
+    list[Annotated[str, Field(max_length=LONGEST_PLACE)]] | None,
     Field(alias="in", min_length=1, max_length=100, description="files to look in, as for --in"),
 ]
 _PASSAGE = re.compile(r'<passage mark="\[\d+\]">\n')
@@ -54,6 +56,10 @@ class StreamOptions(BaseModel):
     include_usage: bool | None = False
 
 
+class TextFormat(BaseModel):
+    type: Literal["text"]
+
+
 class ChatRequest(_Request):
     """model: a collection, or collection:model. The last message of the user is the question, the
     turn before it what the question may lean on; a ragformer's own message holds both."""
@@ -63,6 +69,11 @@ class ChatRequest(_Request):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     n: Annotated[int | None, Field(ge=1, le=1)] = None
+    response_format: TextFormat | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    function_call: Literal["none", "auto"] | None = None
+    modalities: list[Literal["text"]] | None = None
+    logprobs: Literal[False] | None = None
     k: _K = None
     within: _WITHIN = None
 

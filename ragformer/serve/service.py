@@ -19,7 +19,8 @@ class ServeLimits:
     """What a request may take. body, upload: bytes, of a file the latter. waiting: requests that
     wait before each worker. together: answers that have begun, which an imported decoder writes
     side by side. seconds, upload_seconds: until its end, from its beginning. body_seconds: until
-    all of it has come, of an upload upload_seconds."""
+    all of it has come, of an upload upload_seconds. connections: open ones; for one more the oldest
+    that asks nothing is closed, as is each after idle_seconds."""
 
     body: int = 4 * 2**20
     upload: int = 200 * 2**20
@@ -28,6 +29,8 @@ class ServeLimits:
     seconds: float = 120.0
     body_seconds: float = 30.0
     upload_seconds: float = 1800.0
+    connections: int = 200
+    idle_seconds: float = 30.0
 
 
 class Service:

@@ -54,9 +54,9 @@ class Shelf:
 
     def chosen(self, model: str) -> tuple[str, Backend]:
         """The collection and what writes, of the name of a model; raises ApiError 404."""
-        name, _, writer = model.partition(":")
+        name, colon, writer = model.partition(":")
         if name in self.names():
-            if not writer:
+            if not colon:
                 return name, None
             if writer == LOCAL:
                 return name, LOCAL

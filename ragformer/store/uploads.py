@@ -35,10 +35,11 @@ def safe_name(given: str) -> str:
     return f"{cut or 'document'}.pdf"
 
 
-def save_upload(folder: Path, given: str, content: IO[bytes]) -> Path:
-    """Keep a file below the collection's `folder` and return where; the same bytes twice make one.
+def save_upload(folder: Path, given: str, content: IO[bytes]) -> tuple[Path, bool]:
+    """Keep a file below the collection's `folder`; returns where, and whether it is new there.
 
-    Another file of that name gets a number. Raises StoreError and its kin if it cannot be kept.
+    The same bytes twice make one; another file of that name gets a number. Raises StoreError and
+    its kin if it cannot be kept.
     """
     uploads = folder / UPLOADS
     name = Path(safe_name(given))
@@ -50,13 +51,12 @@ def save_upload(folder: Path, given: str, content: IO[bytes]) -> Path:
             for n in range(1, _MOST_OF_A_NAME):
                 path = uploads / (f"{name.stem} ({n}).pdf" if n > 1 else name.name)
                 try:
-                    path.touch(mode=0o600, exist_ok=False)  # ours, whoever else saves one now
+                    _name(part, path)
+                    return path, True
                 except FileExistsError:
                     with path.open("rb") as kept:
                         if _digest(kept) == digest:
-                            return path
-                else:
-                    return part.replace(path)
+                            return path, False
     except OSError as error:
         raise disk_error(uploads, error) from error
     raise InputError(f"there are too many files named {name}; rename it and try again")
@@ -73,6 +73,18 @@ def _written(folder: Path, content: IO[bytes]) -> Iterator[Path]:
         yield Path(part)
     finally:
         Path(part).unlink(missing_ok=True)
+
+
+def _name(part: Path, path: Path) -> None:
+    """Call it so, whole at once, whoever else saves one now; raises FileExistsError if there is
+    one of that name."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no links here, as on FAT: for a moment others see it empty
+        path.touch(mode=0o600, exist_ok=False)
+        part.replace(path)
 
 
 def _digest(content: IO[bytes]) -> bytes:

@@ -327,3 +327,12 @@ def test_phone(visit: Any, filled: Callable[..., Library], write_pdf: WritePdf, 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     links = page.locator(".st-key-links")
     expect(links.get_by_role("link", name="Documents")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [767, 768])  # Streamlit's own names go between these
+def test_the_pages_are_named_once_at_any_width(visit: Any, width: int) -> None:
+    page = visit(width).open()
+    expect(page.get_by_text("Add PDFs, then ask")).to_be_visible()
+    above = page.get_by_role("banner").get_by_role("link", name="Documents")
+    expect(above).to_have_count(int(width == 768))
+    expect(page.locator(".st-key-links")).to_be_visible(visible=width == 767)

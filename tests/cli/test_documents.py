@@ -197,6 +197,9 @@ def test_a_name_of_two_lines_takes_one(ragformer: Ragformer, write_pdf: WritePdf
     assert ragformer("show", path).out.splitlines()[-1] == shown
     assert ragformer("list", "--json").json[0]["path"] == str(path)
     assert ragformer("rm", path, "--yes").out == f"removed {shown}\n"
+    path.write_bytes(b"")
+    assert len(ragformer("index", path).err.splitlines()) == 1
+    assert len(ragformer("list").out.splitlines()) == 1
 
 
 def test_collections_are_listed_and_apart(ragformer: Ragformer, docs: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 Ragformer = Callable[..., Any]
+CODE = "import sys; from ragformer_cli.main import run; sys.exit(run())"
 
 
 @pytest.fixture
@@ -60,6 +62,22 @@ def test_the_command_imports_nothing_of_the_page() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGTERM to send")
+def test_kill_ends_the_page_too(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "streamlit").mkdir()
+    (tmp_path / "streamlit" / "__init__.py").touch()
+    page = "import time; print('up', flush=True); time.sleep(100)"
+    (tmp_path / "streamlit" / "__main__.py").write_text(page)
+    command = [sys.executable, "-c", CODE, "ui"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"up\n"
+        child.terminate()
+        assert child.stdout.read() == b"", "up to its end: nobody holds it open"
+    assert child.returncode == 0
 
 
 def test_without_streamlit_it_says_what_to_install(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ragformer_cli import terminal
 from ragformer_cli.documents import change_line, summary
 from watchfiles import Change
 
 from ragformer import watch as watching
+from ragformer.config import load_settings
+from ragformer.store.store import Store
 from ragformer.types import FileOutcome, Report
 
 WritePdf = Callable[..., Path]
@@ -67,6 +72,26 @@ def test_an_object_for_each_change(ragformer: Ragformer, docs: Path) -> None:
     assert [list(change) for change in changes] == [list(first["files"][0])] * 3
     assert [change["status"] for change in changes] == ["added", "unchanged", "removed"]
     assert changes[1]["moved_from"] == str(docs / "cats.pdf")
+
+
+@pytest.mark.parametrize("option", ["--watch", "--wait"])
+def test_it_waits_its_turn_and_says_so(
+    ragformer: Ragformer, docs: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    folder, warn = load_settings().collections / "default", terminal.warn
+    with Store.open(folder, create=True) as other, ExitStack() as held:
+        held.enter_context(other.indexing())
+
+        def warned(text: str) -> None:
+            warn(text)
+            held.close()
+
+        assert "is indexing" in ragformer("index", docs).err
+        monkeypatch.setattr(terminal, "warn", warned)
+        monkeypatch.setattr(terminal, "LOOK_SECONDS", 0)
+        ran = ragformer("index", docs, option)
+    assert ran.out.startswith("1 added, 1 page read in ")
+    assert f"waiting: process {os.getpid()} is indexing the collection in {folder}\n" in ran.err
 
 
 def test_watching_does_not_make_anew(ragformer: Ragformer, docs: Path) -> None:

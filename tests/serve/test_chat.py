@@ -156,6 +156,7 @@ def test_our_own_client_tells_our_own_server_of_the_turn_before(
     ("change", "status", "said"),
     [
         ({"model": "nothing"}, 404, "no model nothing"),
+        ({"model": "default:"}, 404, "no model default:"),
         ({"model": "../default"}, 404, "no model"),
         ({"messages": []}, 400, "messages"),
         ({"messages": [{"role": "system", "content": "Be brief."}]}, 400, "no message of the user"),

@@ -14,7 +14,8 @@ from PIL import Image
 from ragformer import forms
 from ragformer.config import load_settings
 from ragformer.library import Library, open_library
-from ragformer.store.uploads import UPLOADS
+from ragformer.store.store import Store
+from ragformer.store.uploads import UPLOADS, save_upload
 
 from .conftest import BOATS, QUESTION, Running, pdf, started
 
@@ -82,6 +83,20 @@ def test_what_is_no_pdf_is_not_kept_and_loses_nothing(http: Any, tmp_path: Path)
     for name in ("../up", "a/b", "x" * 65):
         assert said(send(http, good, "good.pdf", name))[0] == 400
     assert said(http.post("/documents", json={}))[0] == 400
+
+
+def test_a_file_that_the_page_saved_and_indexes_is_not_taken_away(
+    http: Any, tmp_path: Path
+) -> None:
+    path = pdf(tmp_path / "both.pdf", OTHER)
+    folder = load_settings().collections / "both"
+    saved, _ = save_upload(folder, "both.pdf", io.BytesIO(path.read_bytes()))
+    with Store.open(folder, create=True) as store, store.indexing():
+        status, message = said(send(http, path, "both.pdf", "both"))
+        assert (status, "is indexing" in message) == (503, True)
+        assert said(send(http, pdf(tmp_path / "new.pdf", BOATS), "new.pdf", "both"))[0] == 503
+    assert list((folder / UPLOADS).iterdir()) == [saved]
+    assert send(http, path, "both.pdf", "both").json()["path"] == str(saved)
 
 
 def test_a_page_is_drawn_with_its_quote_marked(http: Any, cats: Library) -> None:

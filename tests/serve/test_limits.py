@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -56,6 +57,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     made.go.set()
 
 
+def connected(running: Running) -> socket.socket:
+    host, port = running.root.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)))
+
+
 def sent(
     running: Running,
     body: bytes,
@@ -63,9 +69,8 @@ def sent(
     kind: str = "application/json",
 ) -> socket.socket:
     """A connection on which the request has been sent and no answer read."""
-    host, port = running.root.removeprefix("http://").split(":")
-    made = socket.create_connection((host, int(port)))
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
+    made = connected(running)
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
     made.sendall(f"{head}Content-Type: {kind}\r\n\r\n".encode() + body)
     return made
 
@@ -195,6 +200,12 @@ def test_where_others_may_reach_it_there_must_be_a_token(host: str) -> None:
     make_app(host, "s3cret")
 
 
+@pytest.mark.parametrize("token", ["two words", "schlüssel", "line\n", "\udcff"])
+def test_a_token_that_no_client_can_send_is_refused(token: str) -> None:
+    with pytest.raises(ConfigError, match="RAGFORMER_SERVE_TOKEN goes in a header"):
+        make_app("0.0.0.0", token)
+
+
 def test_no_other_site_gets_in(running: Running) -> None:
     with httpx.Client(base_url=running.root, timeout=None) as http:
         for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:80", "[", ""):
@@ -206,6 +217,43 @@ def test_no_other_site_gets_in(running: Running) -> None:
             assert answer.status_code == 403
             assert "access-control-allow-origin" not in answer.headers
         assert http.get("/v1/models", headers={"Origin": running.root}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": 1}]}, "messages.0.content"),
+        ("chat/completions", {"messages": [{"role": "user", "content": [{}]}]}, ".0.type: Field"),
+        ("chat/completions", {"response_format": {"type": "json_object"}}, "should be 'text'"),
+        ("chat/completions", {"tool_choice": "required"}, "'none' or 'auto'"),
+        ("chat/completions", {"modalities": ["text", "audio"]}, "modalities.1: "),
+        ("chat/completions", {"logprobs": True}, "logprobs: "),
+        ("chat/completions", {"n": 2}, "n: "),
+        ("chat/completions", {"in": ["x" * 5000]}, "in.0: "),
+        ("embeddings", {"input": [[1, 2]]}, "input.0: Input should be a valid string"),
+        ("embeddings", {"input": ["x"] * 2049}, "input: List should have at most 2048"),
+        ("documents", {}, "file: send the PDF itself"),
+    ],
+)
+def test_what_cannot_be_had_is_named(
+    running: Running, path: str, asked: dict[str, Any], said: str
+) -> None:
+    body: dict[str, Any] = ASKED | asked
+    answer = httpx.post(f"{running.url}/{path}", json=body, timeout=None)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert said in error["message"]
+    assert error["message"].startswith(f"{error['param']}: ")
+    assert "[" not in error["param"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"), [(BODY, "application/x-www-form-urlencoded"), (b"{'", "application/json")]
+)
+def test_what_is_no_json_is_told_what_to_send(running: Running, body: bytes, kind: str) -> None:
+    url = f"{running.url}/chat/completions"
+    answer = httpx.post(url, content=body, headers={"Content-Type": kind}, timeout=None)
+    assert answer.json()["error"]["message"].startswith("send a JSON object")
 
 
 def chunked(body: bytes) -> Callable[[], Iterator[bytes]]:
@@ -237,15 +285,48 @@ def test_a_body_that_cannot_be_used(body: bytes, status: int) -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/documents"])
 def test_a_body_that_does_not_come_is_not_waited_for(path: str) -> None:
     with started(body_seconds=0.2, upload_seconds=0.2) as running:
-        host, port = running.root.removeprefix("http://").split(":")
         kind = "multipart/form-data; boundary=x" if path == "/v1/documents" else "application/json"
-        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\n"
-        with socket.create_connection((host, int(port))) as slow:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
+        with connected(running) as slow:
             begun = b"--x\r\nContent-" if path == "/v1/documents" else b'{"mo'
             slow.sendall(f"{head}Content-Length: 100\r\n\r\n".encode() + begun)
             answer = b"".join(iter(lambda: slow.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"was not whole after 0.2 seconds" in answer
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("begun", [b"", HEALTH[:20], HEALTH + HEALTH[:20]])
+def test_a_connection_without_a_request_is_closed_and_no_answer_is_cut(
+    slow: Slow, begun: bytes
+) -> None:
+    with started(idle_seconds=0.2) as running, running.client() as client:
+        patient = client.with_options(max_retries=20)  # it may itself be late with its request
+        chunks = patient.chat.completions.create(**ASKED, stream=True)
+        next(chunks)
+        with connected(running) as late, contextlib.suppress(ConnectionError):
+            late.sendall(begun)
+            while late.recv(4096):
+                pass
+        slow.go.set()
+        *_, last = chunks
+    assert last.choices[0].finish_reason == "stop"
+
+
+def test_connections_that_ask_nothing_keep_nobody_out(slow: Slow) -> None:
+    with started(connections=3) as running, running.client() as client:
+        chunks = client.chat.completions.create(**ASKED, stream=True)
+        next(chunks)
+        with connected(running) as oldest, connected(running) as newer:
+            assert httpx.get(f"{running.root}/health", timeout=None).status_code == 200
+            assert oldest.recv(4096) == b""
+            newer.sendall(HEALTH)
+            assert newer.recv(4096).startswith(b"HTTP/1.1 200 ")
+        slow.go.set()
+        *_, last = chunks
+    assert last.choices[0].finish_reason == "stop"
 
 
 def test_an_upload_that_is_too_large(served_home: Any) -> None:

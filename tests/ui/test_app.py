@@ -18,6 +18,7 @@ from ragformer.answer import explain as answer_explain
 from ragformer.cluster.layout import make_shards
 from ragformer.errors import StoreError
 from ragformer.library import Library, open_library
+from ragformer.store.chats import turn_of
 from ragformer.store.questions import Questions
 from ragformer.types import Answer
 
@@ -185,6 +186,34 @@ def test_chats_are_searched_and_renamed(open_app: OpenApp, filled: Library) -> N
     assert [b.key for b in app.sidebar.button] == ["new-chat"]
     app.text_input(key="chat-words").set_value("SLEEP").run()
     assert [b.key for b in app.sidebar.button] == ["new-chat", "chat-1"]
+
+
+def test_of_a_long_chat_the_last_turns_are_shown_and_more_on_a_click(
+    open_app: OpenApp, filled: Library
+) -> None:
+    def asked(app: AppTest) -> list[int]:
+        _, *questions = [text for text in texts(app) if text.startswith("Question ")]  # its title
+        return [int(question.removeprefix("Question ")) for question in questions]
+
+    for i in range(state.SHOWN * 2 + 5):
+        filled.chats.add(Answer(f"Question {i}", "", (), (), None, True, None, "local", ""), 1)
+    app = open_app()
+    app.sidebar.button(key="chat-1").click().run()
+    assert asked(app) == list(range(state.SHOWN, state.SHOWN * 2 + 5))
+    app.button(key="earlier").click().run()
+    assert asked(app) == list(range(state.SHOWN * 2 + 5))
+    assert "earlier" not in {button.key for button in app.button}
+
+
+def test_what_is_looked_at_in_a_long_chat_is_shown() -> None:
+    turn = turn_of(Answer("Why?", "", (), (), None, True, None, "local", ""))
+    tab = state.Tab("c", turns=[turn] * 200)
+    assert tab.first_shown() == 180
+    tab.place = state.Place(7, 0, 1)
+    assert tab.first_shown() == 7
+    tab.explained = 3
+    assert tab.first_shown() == 3
+    assert state.Tab("c", turns=[turn] * 39).first_shown() == 0
 
 
 def test_an_answer_is_explained_by_what_was_read(open_app: OpenApp, filled: Library) -> None:

@@ -97,7 +97,11 @@ def _turns(within: list[str] | None, documents: list[Document]) -> None:
     if not turns:
         st.text(f"Ask about {totals(state.ledger())}.")
         st.caption("For example: How long is the warranty? What does chapter 3 say about safety?")
-    for i, turn in enumerate(turns):
+    first = state.tab().first_shown()
+    if first:
+        label = f"Show more of the {counted(first, 'turn')} before"
+        st.button(label, key="earlier", type="tertiary", on_click=state.tab().show_more)
+    for i, turn in enumerate(turns[first:], first):
         with st.chat_message("user", avatar=":material/person:"):
             st.text(turn.question)
         with st.chat_message("assistant", avatar=":material/menu_book:"):

@@ -95,7 +95,7 @@ def _saved(files: Sequence[UploadedFile]) -> list[Path]:
             f"{len(files)} files are more than the {MOST_FILES} that may be added at once;"
             " add them in parts, or give their folder"
         )
-    return [save_upload(state.library().folder, file.name, file) for file in files]
+    return [save_upload(state.library().folder, file.name, file)[0] for file in files]
 
 
 def _progress() -> None:

@@ -107,7 +107,7 @@ class Jobs:
                     self._set(job.number, **outcome(child.returncode, out, error))
 
     def _start(self, job: Job) -> subprocess.Popen[str]:
-        flags = ["--collection", self.collection, "--json", "--progress", *job.flags]
+        flags = ["--collection", self.collection, "--json", "--progress", "--wait", *job.flags]
         flags += ["--password=-"] if job.password else []
         child = start_ragformer("index", *flags, "--", *map(str, job.paths))
         assert child.stdin

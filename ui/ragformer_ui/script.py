@@ -37,7 +37,7 @@ _STYLE = """
 .st-key-chat-head { flex-wrap: nowrap; }
 /* Where the window is narrow Streamlit hides the pages' names behind a button. */
 .st-key-links, [data-testid="stLayoutWrapper"]:has(> .st-key-links) { display: none; }
-@media (max-width: 768px) {
+@media (max-width: 767px) {
   .st-key-links, [data-testid="stLayoutWrapper"]:has(> .st-key-links) { display: flex; }
   .st-key-links { flex-wrap: nowrap; gap: 0; }
 }

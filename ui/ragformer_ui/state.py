@@ -37,13 +37,18 @@ class Place:
     page: int
 
 
+SHOWN = 20
+"""Turns of a chat shown at first: each is a program of its own in the browser, which takes seconds
+at every click to draw 200 of them."""
+
+
 @dataclass(slots=True)
 class Tab:
     """A tab of the browser. chat: None for one that has no turn yet. passwords: typed for
     encrypted PDFs, never stored. unsaved: why the chat is not kept. again: a question to ask anew.
-    explained: the turn whose passages are shown. layers: what is shown with a page. backend:
-    what writes the answers, None for what is set. answering: held
-    until a question's turn is kept.
+    shown: how many turns at least, the last ones. explained: the turn whose passages are shown.
+    layers: what is shown with a page. backend: what writes the answers, None for what is set.
+    answering: held until a question's turn is kept.
     """
 
     collection: str
@@ -53,10 +58,22 @@ class Tab:
     passwords: list[str] = field(default_factory=list)
     unsaved: str = ""
     again: str = ""
+    shown: int = SHOWN
     explained: int | None = None
     layers: set[str] = field(default_factory=set)
     backend: Backend = field(default=None, repr=False)
     answering: threading.Lock = field(default_factory=threading.Lock)
+
+    def first_shown(self) -> int:
+        """The turn from which on all are shown, those too that are looked at now; it moves by many
+        at a time, as all that is shown is then drawn anew."""
+        first = (len(self.turns) - self.shown) // SHOWN * SHOWN
+        looked_at = [] if self.place is None else [self.place.turn]
+        looked_at += [] if self.explained is None else [self.explained]
+        return max(0, min([first, *looked_at]))
+
+    def show_more(self) -> None:
+        self.shown += SHOWN
 
     def cited(self, at: Place) -> Citation:
         return self.turns[at.turn].citations[at.citation]
@@ -199,6 +216,7 @@ def open_chat(number: int | None) -> None:
     here.turns = library().chats.turns(number) if number is not None else []
     here.chat = number if here.turns else None
     here.place = here.explained = None
+    here.shown = SHOWN
 
 
 def last_answer() -> Answer | None:
