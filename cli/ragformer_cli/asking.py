@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ragformer.types import Answer, Passage
 
 ABSTAINED = 3
+_COMMAND = re.compile("/[a-z]+")
 # An answer whose reader has gone, as after `| head -1`, is finished and kept like any other.
 _unread = suppress(BrokenPipeError)
 _BATCH_HELP = 'Questions, one a line, or JSONL {"id", "question", "in"}; - is stdin.'
@@ -167,12 +169,16 @@ def chat(
     number: int | None = None
     saved = True
     with open_library(collection, None, chosen_backend(backend, model), decoding) as library:
+        _ = library.store  # a collection that is not there is said before the first question
         for line in _prompts():
             if line == "/quit":
                 break
             if line == "/sources":
                 for passage in last.passages if last else ():
                     say(f"{_place(library, passage)}\n{_indented(passage.text)}\n")
+                continue
+            if _COMMAND.fullmatch(line):
+                warn(f"{line} is no command; /sources shows passages, /quit leaves")
                 continue
             try:
                 last = _ask(library, line, k, within or None, last=last)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ragformer.answer.cite import checked_citation, joins, page_name, quote_range
+from ragformer.answer.cite import checked_citation, joins, place_name, quote_range
 from ragformer.answer.confidence import Confidence
 from ragformer.answer.evidence import evidence
 from ragformer.answer.freely import write_freely
@@ -21,6 +21,7 @@ from ragformer.errors import WeightsError
 from ragformer.nn.constrain import Range
 from ragformer.store.store import Store
 from ragformer.text.tokenizer import MAX_MARKS
+from ragformer.text.words import says_something
 from ragformer.types import Answer, Citation, Document, Passage
 
 BACKEND = "local"
@@ -59,7 +60,9 @@ def answer_question(
     prior = prior_of(map(search_score, passages))
     read = reader.find(prompt, prior)
     confidence = _confidence(reader)
-    sure = confidence(evidence(question, read, texts, reader)) if read.candidates else 0.0
+    sure = 0.0
+    if read.candidates and says_something(question):
+        sure = confidence(evidence(question, read, texts, reader))
     limit = confidence.threshold if threshold is None else threshold
     if not read.candidates or sure < limit:
         yield from _refuse(Refusal(question, "low_confidence", scope), passages, reader, sure)
@@ -115,7 +118,7 @@ def _write(found: _Found, reader: Reader, prompt: OpenPrompt) -> Iterator[str]:
     yield "“"
     for piece in reader.write_quote(prompt, found.text, found.quote):
         yield f"” [{piece}]\n" if isinstance(piece, int) else piece.replace("\n", " ")
-    yield f"{citation.path.name}, page {page_name(citation)}"
+    yield place_name(citation)
 
 
 def short_form(chosen: str) -> str:

@@ -21,7 +21,12 @@ from torch import Tensor
 
 from ragformer.errors import InputError, WeightsError
 from ragformer.nn.checkpoint import fill, save_weights
-from ragformer.nn.config import TransformerConfig, read_config, write_model_config
+from ragformer.nn.config import (
+    TransformerConfig,
+    read_config,
+    read_optional_config,
+    write_model_config,
+)
 from ragformer.nn.families import Family, read_family, their_tensor
 from ragformer.nn.heads import Decoder
 from ragformer.retrieve.checkpoints import Imported, new_folder
@@ -127,7 +132,7 @@ def _tensors(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _chat(source: Path, tokenizer: ChatTokenizer) -> Chat:
-    values = _optional(source / "tokenizer_config.json")
+    values = read_optional_config(source / "tokenizer_config.json")
     symbols = {name: text for name in _SYMBOLS if (text := _text(values.get(name)))}
     file = source / "chat_template.jinja"
     template = file.read_text("utf-8") if file.is_file() else _template(values) or PLAIN
@@ -144,7 +149,7 @@ def _stops(source: Path, tokenizer: ChatTokenizer) -> dict[str, None]:
     """The symbols that generation_config.json and config.json end a reply with."""
     stops: dict[str, None] = {}
     for name in ("generation_config.json", "config.json"):
-        said = _optional(source / name).get("eos_token_id")
+        said = read_optional_config(source / name).get("eos_token_id")
         for token in said if isinstance(said, list) else [said]:
             if isinstance(token, int) and (text := tokenizer.text_of(token)):
                 stops[text] = None
@@ -163,10 +168,6 @@ def _text(said: Any) -> str:
     """A symbol is written as its text, or as an object with it."""
     text = said.get("content") if isinstance(said, dict) else said
     return text if isinstance(text, str) else ""
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    return read_config(path) if path.is_file() else {}
 
 
 def chat_of(folder: Path) -> Chat | None:

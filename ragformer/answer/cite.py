@@ -108,7 +108,7 @@ def checked_citation(store: Store, passage: Passage, mark: int, start: int, end:
         ) from error
     if not citation.verified:
         raise StoreError(
-            f"page {citation.page} of {name} does not say what was found there by search; {again}"
+            f"page {citation.page} of {name} does not say what was read there before; {again}"
         )
     return citation
 
@@ -118,6 +118,12 @@ def page_name(citation: Citation) -> str:
     if citation.page_label in ("", str(citation.page)):
         return str(citation.page)
     return f"{citation.page} (printed {citation.page_label})"
+
+
+def place_name(citation: Citation) -> str:
+    """File and page on one line: a file's name may hold a line break, and behind it what looks
+    like a quote."""
+    return " ".join(f"{citation.path.name}, page {page_name(citation)}".split())
 
 
 def line_boxes(page: Page, start: int, end: int) -> list[Box]:

@@ -16,15 +16,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ragformer.answer.cite import part_spans
+from ragformer.answer.cite import LONGEST_QUOTE, part_spans
 from ragformer.answer.edges import whole_words
 from ragformer.nn.constrain import PassageWalk, Range, Vocabulary
 from ragformer.text.checkpoint_tokenizer import ChatTokenizer
 from ragformer.types import Passage
 
 QUOTE = b'"'
-LONGEST_QUOTE = 600
-"""Bytes: two or three sentences; a quotation that runs on is closed at the end of a word."""
 _CURLY = tuple(character.encode() for character in "“”„«»")
 _WORD = re.compile(rb"\S+")
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from ragformer.answer.cite import page_name
+from ragformer.answer.cite import place_name
 from ragformer.answer.quoting import Checked
 from ragformer.answer.refusal import Refusal, nothing_found
 from ragformer.answer.remote import Message, Reply
@@ -174,8 +174,7 @@ def _note(dropped: dict[str, int], cut: bool) -> str:
 def _places(citations: Sequence[Citation]) -> str:
     """A line for each mark and page."""
     places = dict.fromkeys(
-        f"[{c.mark}] {c.path.name}, page {page_name(c)}"
-        for c in sorted(citations, key=lambda c: (c.mark, c.page))
+        f"[{c.mark}] {place_name(c)}" for c in sorted(citations, key=lambda c: (c.mark, c.page))
     )
     return "\n\n" + "\n".join(places)
 

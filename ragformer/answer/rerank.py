@@ -26,7 +26,6 @@ score alone in 0.644 (fused) and 0.477. On 300 SQuAD dev questions (with a decod
 the right passage is first with 8 / 12 / 16 / 20 / 30 in 0.837 / 0.843 / 0.853 / 0.853 / 0.850, by
 either alone in 0.847 (fused) and 0.780."""
 
-
 PRIOR_NATS = 6.0
 """What that range counts for where an answer starts, once the passages are chosen.
 

@@ -16,8 +16,8 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from ragformer.answer.cite import LONGEST_QUOTE, cite, part_spans
-from ragformer.errors import InputError, StoreError
+from ragformer.answer.cite import LONGEST_QUOTE, checked_citation, part_spans
+from ragformer.errors import InputError
 from ragformer.retrieve.embed import Encoder, Vectors
 from ragformer.store.store import Store
 from ragformer.text.sentences import sentence_spans
@@ -169,10 +169,5 @@ def _unit(vector_D: Vectors) -> Vectors:
 
 
 def _cited(store: Store, mark: int, sentence: _Sentence) -> Said:
-    citation = cite(store, sentence.passage, mark, sentence.start, sentence.end)
-    if not citation.verified:
-        raise StoreError(
-            f"page {citation.page} of {citation.path.name} does not say what was read there; run: "
-            "ragformer doctor --repair"
-        )
+    citation = checked_citation(store, sentence.passage, mark, sentence.start, sentence.end)
     return Said(sentence.passage.heading_path, citation)

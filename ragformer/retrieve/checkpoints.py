@@ -18,7 +18,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +25,12 @@ from torch import Tensor
 from ragformer.config import load_settings
 from ragformer.errors import InputError, WeightsError
 from ragformer.nn.checkpoint import fill, read_tensors, save_weights
-from ragformer.nn.config import TransformerConfig, read_config, write_model_config
+from ragformer.nn.config import (
+    TransformerConfig,
+    read_config,
+    read_optional_config,
+    write_model_config,
+)
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.nn.names import BERT, bert_config, renamed
 from ragformer.retrieve.embed import Encoder, TextForm, load_encoder
@@ -115,7 +119,7 @@ def _read_source(source: Path) -> _Source:
     modules = _modules(source)
     folder = modules["Transformer"]
     config = bert_config(folder)
-    texts = _optional(folder / "sentence_bert_config.json")
+    texts = read_optional_config(folder / "sentence_bert_config.json")
     tokenizer = CheckpointTokenizer(folder / "tokenizer.json")
     if texts.get("do_lower_case") and tokenizer.encode("A") != tokenizer.encode("a"):
         raise WeightsError(f"{folder} asks for lower case and its tokenizer keeps capitals")
@@ -155,7 +159,7 @@ def _prompts(source: Path, normalized: bool) -> dict[str, str]:
     """What stands before a text, by the kind of text. Normalized vectors compare alike by dot
     product and cosine; others must have been trained for the cosine."""
     path = source / "config_sentence_transformers.json"
-    values = _optional(path)
+    values = read_optional_config(path)
     similarity = values.get("similarity_fn_name") or "cosine"
     if similarity != "cosine" and not (similarity == "dot" and normalized):
         raise WeightsError(f"{path} compares vectors by {similarity}, ragformer by cosine")
@@ -177,10 +181,6 @@ def _pooling(folder: Path, prompts: dict[str, str]) -> str:
     if values.get("include_prompt") is False and any(prompts.values()):
         raise WeightsError(f"{folder} leaves prompts out of the mean, which this does not import")
     return mode
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    return read_config(path) if path.is_file() else {}
 
 
 def _load_model(read: _Source) -> tuple[SentenceEncoder, list[str]]:

@@ -33,6 +33,7 @@ _MEASURES = frozenset(
     {"big", "far", "high", "large", "late", "long", "many", "much", "often", "old"}
 )
 _VAGUE = frozenset({"another", "else", "others"})
+_SPOKEN_TO = frozenset({"you", "your", "yours"})  # "Who are you?" leans on nothing said before
 _STANDS_ALONE = 5
 """Content words with which a question is searched as it is, whatever its pronouns stand for."""
 _PRONOUNS = frozenset(
@@ -52,8 +53,10 @@ def is_follow_up(question: str) -> bool:
     before anything that it could stand for."""
     asked = words(question)
     content = [_says_something(asked, i) for i in range(len(asked))]
-    if not any(content) or _OPENING.match(question):
+    if _OPENING.match(question):
         return True
+    if not any(content):
+        return _SPOKEN_TO.isdisjoint(asked)
     if _JOINED.match(question) and sum(content) <= 2:
         return True
     if _FRAGMENT.match(question) and len(asked) <= 4:

@@ -16,6 +16,7 @@ def weighted_sum(
     """Sum weight * score, each ranking's scores first stretched onto 0 (its worst) to 1.
 
     A candidate that a ranking lacks counts as its worst. Where all scores are equal each is 1.
+    Source: Bruch et al. 2022, arXiv:2210.11934, the convex combination of min-max scaled scores.
     """
     total: dict[int, float] = {}
     for ranking, weight in zip(rankings, weights, strict=True):

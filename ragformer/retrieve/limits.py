@@ -1,4 +1,4 @@
-"""Limits that a question sets itself: "on page 12", "in section 4.2", "in the chapter on safety".
+"""Limits that a question sets itself: "on page 12", "in section 4.2", "in manual.pdf".
 
     question -> the question without the phrase, and the Limits it sets -> ids of chunks
 
@@ -49,7 +49,7 @@ _NTH_PAGE = re.compile(
 )
 _KIND = r"chapter|section|appendix|annex|part|article"
 _HEADING = re.compile(
-    rf"\b(?:{_AT}|(?P<does>does|did)(?=\s+(?:chap|app|ann)))\s+(?P<kind>{_KIND}|§)\s*"
+    rf"\b(?:{_AT}|(?P<does>does|did)(?=\s+(?:chap|app|ann|section\s+\d+\.\d)))\s+(?P<kind>{_KIND}|§)\s*"
     rf"(?P<number>\d+(?:\.\d+)*|[ivxlc]{{1,7}}\b|{'|'.join(_COUNT)}|(?-i:[A-H])\b)(?![\w-])",
     re.IGNORECASE,
 )
@@ -85,6 +85,7 @@ _ON = re.compile(
 )
 _ON_FROM = re.compile(r"\s+(?:on|onwards?|to|through|until|up)\b", re.IGNORECASE)
 _OF_DOCUMENT = re.compile(r"\s+(?:(?P<of>of)|in|from)\s+(?=[\w\"'“‘])", re.IGNORECASE)
+_FILES_GO_ON = re.compile(r"\s*(?:,\s*)?(?:&|\b(?:and|or|than|to|versus|vs)\b)", re.IGNORECASE)
 _NAME_WORDS = 8
 _CLAUSE = re.compile(r"(?:[^,;:?!]|[,;:?!](?=\S))+")
 _GOES_ON = re.compile(r"\s*(?:$|[,;:.?!)]|(?P<word>[\w'-]+))")
@@ -134,8 +135,44 @@ def find_limits(
         named = named if length else _named_before(match, named)
         limits = _with(limits, match, rest[start:end], named)
         rest = _without(rest, match, end)
+    rest, limits = _with_files(rest, limits)
     rest, limits = _with_topic(rest, limits, store)
     return (rest, limits) if limits.said else (question, None)
+
+
+def _with_files(rest: str, limits: Limits) -> tuple[str, Limits]:
+    """The question without the files that it names in full ("in manual.pdf"), and the limits with
+    their documents; "does manual.pdf say" becomes "does the document say"."""
+    asked = rest.casefold()
+    known = {path.name for document in limits.documents for path in document.paths}
+    names = sorted(
+        (n for n in known if n[-4:].lower() == ".pdf" and n.casefold() in asked), key=len
+    )
+    if not names:
+        return rest, limits
+    any_name = "|".join(map(re.escape, reversed(names)))  # "annual-report.pdf" before "report.pdf"
+    name = rf"[\"“'‘]?(?:{any_name})(?![\w-]|\.\w)[\"”]?"
+    listed = rf"(?P<file>{name}(?:\s*(?:,|&|\b(?:and|or)\b)+\s*{name})*)"
+    pattern = re.compile(
+        rf"(?P<at>\b{_AT}\s+)?(?<![\w./\\-])(?:(?:the\s+)?(?:file|document|pdf)s?\s+)?{listed}",
+        re.IGNORECASE,
+    )
+    match = pattern.search(rest)
+    if match is None or not _is_limit(match, pattern) or _FILES_GO_ON.match(rest[match.end() :]):
+        return rest, limits
+    said = {found.casefold() for found in re.findall(any_name, match["file"], re.IGNORECASE)}
+    named = tuple(
+        document
+        for document in limits.documents
+        if any(path.name.casefold() in said for path in document.paths)
+    )
+    limits = replace(limits, said=(*limits.said, match.group().strip()), documents=named)
+    opens = not rest[: match.start()].strip() and rest[match.end() :].lstrip()[:1] in (":", ",")
+    if match["at"] or opens:
+        return _without(rest, match, match.end()), limits
+    if len(named) > 1:
+        return rest, limits
+    return f"{rest[: match.start()]}the document{rest[match.end() :]}", limits
 
 
 def _with_topic(rest: str, limits: Limits, store: Store) -> tuple[str, Limits]:

@@ -10,14 +10,13 @@ name of a passage's document and not in the passage counts for it too, a part of
 from __future__ import annotations
 
 import json
-import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ragformer.retrieve.fuse import Ranking, best
 from ragformer.retrieve.memory_words import texts_with
+from ragformer.retrieve.words import idf
+from ragformer.store.rows import storable, unpack_path
 from ragformer.store.store import Store
 from ragformer.text.words import question_words
 
@@ -62,7 +61,7 @@ def named(store: Store, question: str, chunks: Sequence[int]) -> Named:
         document_of[int(key)] = document
         name_of[document] = f"{title}\n{head or ''}"
     for document, path in store.query(_PATHS, json.dumps(list(name_of))):
-        name_of[document] += f"\n{Path(os.fsdecode(path)).stem}"
+        name_of[document] += f"\n{storable(unpack_path(path).stem)}"
     words = list(dict.fromkeys(question_words(question)))[:MAX_WORDS]
     naming = zip(words, texts_with(words, name_of), strict=True)
     return Named(document_of, {word: documents for word, documents in naming if documents})
@@ -79,7 +78,7 @@ def credits(store: Store, found: Named) -> list[tuple[int, float]]:
     gained: dict[int, float] = {}
     for word, documents in found.by.items():
         [(n_with,)] = store.query(_COUNT, f'"{word}"')
-        weight = math.log(1 + (n_chunks - n_with + 0.5) / (n_with + 0.5))
+        weight = idf(n_with, n_chunks)
         have = {int(key) for (key,) in store.query(_HAVE, f'"{word}"', chunks)}
         for key, document in found.document_of.items():
             if document in documents and key not in have:

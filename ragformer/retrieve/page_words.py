@@ -11,13 +11,13 @@ Nor does a word that names the document, which counts as standing on all its pag
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 from ragformer.retrieve.fuse import best
 from ragformer.retrieve.memory_words import texts_with
 from ragformer.retrieve.names import Named
+from ragformer.retrieve.words import idf
 from ragformer.store.store import Store
 from ragformer.text.words import question_words
 
@@ -59,7 +59,7 @@ def page_shares(
         naming = names.by.get(phrase, ())
         on |= {page for page, document in document_of.items() if document in naming}
         if on:
-            weights.append((on, worth[phrase] * _rarity(len(on), len(text_of))))
+            weights.append((on, worth[phrase] * idf(len(on), len(text_of))))
     total = sum(weight for _, weight in weights)
     if not total:
         return []
@@ -67,11 +67,3 @@ def page_shares(
     return best(
         {key: max(share_of[p] for p in pages) for key, pages in pages_of.items()}, len(chunks)
     )
-
-
-def _rarity(n_with: int, n_pages: int) -> float:
-    """The weight of what stands on n_with of the pages, as bm25 weighs it.
-
-    Source: Robertson & Spaerck Jones 1976, "Relevance weighting of search terms".
-    """
-    return math.log(1 + (n_pages - n_with + 0.5) / (n_with + 0.5))

@@ -1,4 +1,4 @@
-"""Question to passages: by words, by vectors, fused; the best weighed by their whole pages."""
+"""Question to passages: by words and document names, by vectors, fused; the best by whole pages."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def rank(
     documents: Collection[str] | None = None,
     chunks: Collection[int] | None = None,
 ) -> RankedBy:
-    """The candidates by words and by vectors, and the best of both by pages, each best first.
+    """The candidates by "words" and by "vectors", what "names" add to words, and the best of all by
+    "pages", each best first.
 
     `chunks` goes before `documents`.
     """

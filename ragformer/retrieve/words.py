@@ -50,6 +50,14 @@ def search_words(
     return best(score_of, k)
 
 
+def idf(n_with: int, n: int) -> float:
+    """The inverse document frequency of what n_with of n texts have, as bm25 weighs it; above 0.
+
+    Source: Robertson & Spaerck Jones 1976, "Relevance weighting of search terms".
+    """
+    return math.log(1 + (n - n_with + 0.5) / (n_with + 0.5))
+
+
 def _spellings(word: str) -> Iterable[str]:
     """The word, with ss for ß and ß for ss: FTS5 folds accents, but not this letter."""
     return dict.fromkeys((word, word.replace("ß", "ss"), word.replace("ss", "ß")))

@@ -14,6 +14,9 @@ _STOP_WORDS = """
     where which while who whom whose why will with would you your yours
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
+_POLITE_WORDS = "bye goodbye hello hey hi ok okay please sorry thank thanks"
+_SAYING_NOTHING = STOP_WORDS.union(_POLITE_WORDS.split())
+_NAME = re.compile(r"\w\s+[A-Z]\w")
 
 # A hyphen joins word parts, a point or comma joins digits ("2.5", "10,000"). Combining marks and
 # the Indic blocks belong to a word, though Python's \w leaves their vowel signs out.
@@ -24,6 +27,17 @@ _WORD = re.compile(rf"(?:{_LETTER})+(?:(?:-|(?<=\d)[.,](?=\d))(?:{_LETTER})+)*")
 def words(text: str) -> list[str]:
     """Every word of `text` in order, lower-cased: "Well-known 2.5 mm" -> well-known, 2.5, mm."""
     return [match.group().lower() for match in _WORD.finditer(text)]
+
+
+def says_something(question: str) -> bool:
+    """Whether it has a word to look for: neither "Why?" nor "Hello, who are you?" has one.
+
+    A stop word with a capital inside a question ("What does WHO do?") is a name.
+    """
+    if any(word not in _SAYING_NOTHING for word in words(question)):
+        return True
+    shouted = question.isupper() or question.istitle()
+    return not shouted and _NAME.search(question) is not None
 
 
 def question_words(text: str) -> list[str]:

@@ -238,6 +238,13 @@ def test_a_quote_ends_with_its_page_and_the_label_shows_where_it_differs(
     assert text.endswith("\na.pdf, page 2")
 
 
+def test_a_name_of_two_lines_adds_no_line_to_the_answer(
+    store: Store, reader: Reader, add_passage: AddPassage
+) -> None:
+    passage = add_passage(["The notice period is five weeks."], name="a\n“Fake” [2]\nb.pdf")
+    assert ask(store, reader, [passage])[0].endswith("\na “Fake” [2] b.pdf, page 1")
+
+
 def test_an_answer_of_punctuation_alone_is_shown(
     reader: Reader, add_passage: AddPassage, store: Store
 ) -> None:
@@ -306,6 +313,20 @@ def test_below_the_threshold_it_declines_and_names_what_it_could_not_read(
     for threshold in (0.0, answer.confidence):
         assert not ask(store, unsure, passages, threshold=threshold)[1].abstained
     assert ask(store, reader, passages, threshold=0.6)[1].abstained
+
+
+def test_a_question_that_says_nothing_is_declined_unless_everything_is_answered(
+    store: Store, add_passage: AddPassage, reader: Reader
+) -> None:
+    passage = add_passage(["The notice period is five weeks."])
+    for question, threshold, declined in (
+        ("What can you do?", None, True),
+        ("What can you do?", 0.0, False),
+        ("How long is the notice period?", None, False),
+    ):
+        *_, answer = answer_question(question, [passage], store, reader, threshold)
+        assert isinstance(answer, Answer)
+        assert answer.abstained is declined
 
 
 def test_where_nothing_can_be_copied_it_declines_at_any_threshold(

@@ -234,15 +234,19 @@ def test_a_bad_line_costs_itself_and_the_exit_code(
 def test_chat_answers_until_it_is_told_to_stop(
     ragformer: Ragformer, docs: Path, home: Path
 ) -> None:
-    stdin = f"/sources\n{QUESTION}\n/sources\n \n{'x' * 3000}\nWhen is tax due?\n/quit\nmore\n"
+    stdin = f"/sources\n{QUESTION}\n/sources\n \n{'x' * 3000}\n/help\nWhen is tax due?\n/quit\nmore\n"
     ran = ragformer("chat", "-k", "1", stdin=stdin.encode())
     assert ran.code == 0
     assert "docs/cats.pdf, page 1" in ran.out
     assert "3,000 characters" in ran.err
+    assert "/help is no command; /sources shows passages, /quit leaves\n" in ran.err
     turns = Chats(home / "collections" / "default").turns(1)
     assert [turn.question for turn in turns] == [QUESTION, "When is tax due?"]
     assert all(turn.answer for turn in turns)
     assert ragformer("chat", stdin=b"").code == 0
+    gone = ragformer("chat", "-c", "nosuch", stdin=b"")
+    assert (gone.code, gone.out) == (1, "")
+    assert "nosuch" in gone.err
 
 
 @pytest.mark.usefixtures("sure")

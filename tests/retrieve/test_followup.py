@@ -41,6 +41,8 @@ def test_a_question_that_cannot_stand_alone_leans(question: str) -> None:
     "question",
     [
         "How long does the cat sleep?",
+        "What can you do?",
+        "Who are you?",
         "Is it allowed to smoke in the flat?",
         "How long does it take to charge the battery?",
         "How long does it take for the paint to dry?",

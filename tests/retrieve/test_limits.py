@@ -52,6 +52,7 @@ def places(store: Store, question: str) -> tuple[str, list[tuple[str, int]]]:
         ("Who wins on page 3 or page 4?", "Who wins?", [("manual", 3), ("manual", 4)]),
         ("Who wins on pages 1, 2 and 4?", "Who wins?", [("manual", n) for n in (1, 2, 4)]),
         ("Who wins on pages 4-2?", "Who wins?", [("manual", n) for n in (2, 3, 4)]),
+        ("What does section 1.1 say?", "What does the text say?", [("manual", 2), ("report", 4)]),
     ],
 )
 def test_a_limit_leaves_the_question_and_keeps_its_chunks(
@@ -63,6 +64,45 @@ def test_a_limit_leaves_the_question_and_keeps_its_chunks(
     assert set(chunks) <= set(found)
     if len(chunks) == 1:
         assert {name for name, _ in found} == {chunks[0][0]}
+
+
+@pytest.mark.parametrize(
+    ("question", "rest", "names"),
+    [
+        ("Who wins in manual.pdf?", "Who wins?", {"manual"}),
+        ("According to the file “Manual.PDF”, who wins?", "who wins?", {"manual"}),
+        ("report.pdf: who wins?", "who wins?", {"report"}),
+        ("What does manual.pdf say of it?", "What does the document say of it?", {"manual"}),
+        ("What are report.pdf's results?", "What are the document's results?", {"report"}),
+        ("Who wins in manual.pdf and report.pdf?", "Who wins?", {"manual", "report"}),
+        ("Compare report.pdf, manual.pdf", "Compare report.pdf, manual.pdf", {"manual", "report"}),
+        ("In manual.pdf, who wins on page 1?", "who wins?", {"manual"}),
+    ],
+)
+def test_a_file_that_is_named_in_full_is_asked_alone(
+    shelf: Store, question: str, rest: str, names: set[str]
+) -> None:
+    left, found = places(shelf, question)
+    assert (left, {name for name, _ in found}) == (rest, names)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who wins in a-manual.pdf?",
+        "Who wins in old/manual.pdf?",
+        "Who wins in manual.pdf.gz?",
+        "Who wins in other.pdf?",
+        "Who wins in manual?",
+        "Who wins, except in manual.pdf?",
+        "Who wins in manual.pdf and the lease?",
+        "Is what manual.pdf says true in report.pdf?",
+    ],
+)
+def test_what_only_looks_like_a_file_of_the_collection_limits_nothing(
+    shelf: Store, question: str
+) -> None:
+    assert find_limits(question, shelf, shelf.documents()) == (question, None)
 
 
 def test_a_printed_label_goes_before_a_counted_page(shelf: Store) -> None:
@@ -118,6 +158,7 @@ def test_a_heading_takes_those_below_it(shelf: Store) -> None:
         "What was printed on page 3 of the Times?",
         "What did page 3 girls wear?",
         "What does section 4 say?",
+        "What does section 4.2 of the act say?",
         "How many words stand on pages?",
         "Who was in part responsible?",
         "Which are the words on pages I should read?",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +86,17 @@ def test_only_the_head_is_a_name(tmp_path: Path) -> None:
             document, [Page(1, "1", text)], [chunk], np.zeros((1, 2), np.float32), "none"
         )
         assert list(named(store, "x zebra", [1]).by) == ["x"]
+
+
+def test_a_file_name_that_is_not_utf_8_names_too(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(b"/docs/caf\xe9 terms.pdf"))
+    with Store.open(tmp_path / "collection", create=True) as store:
+        document = Document("0" * 64, "", (path,), 1, datetime(2026, 1, 2, tzinfo=UTC))
+        chunk = Chunk(0, (), "x", (Span(1, 0, 1),), 1)
+        store.add_document(
+            document, [Page(1, "1", "x")], [chunk], np.zeros((1, 2), np.float32), "none"
+        )
+        assert list(named(store, "zebra terms", [1]).by) == ["terms"]
 
 
 @given(st.text())
