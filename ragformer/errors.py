@@ -13,7 +13,8 @@
     |- NotFoundError   (LookupError)     no such document, page, model or collection
     |- ServerError     (ConnectionError) the server of a remote model, or what it sent
     |- ClusterError    (ConnectionError) a Ray cluster, one of its nodes, or what runs there
-    `- WeightsError    (ValueError)      weights that do not fit their configuration
+    |- WeightsError    (ValueError)      weights that do not fit their configuration
+    `- DivergedError   (ArithmeticError) training whose loss is no longer a number
 
 Each message is one plain sentence: what happened, the values involved, and what to do.
 """
@@ -73,3 +74,7 @@ class ClusterError(RagformerError, ConnectionError):
 
 class WeightsError(RagformerError, ValueError):
     """A weights file does not match its configuration: a tensor is missing, extra or misshapen."""
+
+
+class DivergedError(RagformerError, ArithmeticError):
+    """Training has led to a loss that is no finite number; its weights are of no use."""

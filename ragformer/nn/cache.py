@@ -11,7 +11,7 @@ from torch import Tensor
 from ragformer.nn.config import TransformerConfig
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-Block = list[tuple[Tensor, Tensor]]
+KVBlock = list[tuple[Tensor, Tensor]]
 """For each layer the keys and values [1, G, T, E] of T tokens."""
 
 
@@ -70,7 +70,7 @@ class KVCache:
         for layer in self.layers:
             layer.length = length
 
-    def block(self, start: int) -> Block:
+    def block(self, start: int) -> KVBlock:
         """A copy of what it holds from token `start` on."""
         return [
             (
@@ -80,7 +80,7 @@ class KVCache:
             for layer in self.layers
         ]
 
-    def append(self, block: Block) -> None:
+    def append(self, block: KVBlock) -> None:
         """Go on with tokens that were read before behind the same ones."""
         for layer, (keys_BGTE, values_BGTE) in zip(self.layers, block, strict=True):
             layer.append(keys_BGTE, values_BGTE)

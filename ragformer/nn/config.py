@@ -127,6 +127,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_optional_config(path: Path) -> dict[str, Any]:
+    """As `read_config`; {} where there is no such file."""
+    return read_config(path) if path.is_file() else {}
+
+
 def model_config(folder: Path, kind: str) -> TransformerConfig:
     """The transformer of the model in `folder`, which must be of this kind ("encoder", say)."""
     values = read_config(folder / "config.json")

@@ -1,4 +1,4 @@
-"""Which tokens may come next: quotes only from the passages, marks only of the passages.
+"""Constrained decoding: which tokens may come next, quotes and marks only of the passages.
 
 A quote is a walk over the passages' bytes: after some tokens have been written, the walk knows
 every place where exactly these bytes stand, and lets through only tokens that go on at one of

@@ -2,7 +2,8 @@
 
 Prefill and decode are apart: the caller reads the prompt into a cache (with whatever attention
 the prompt wants), and `generate` goes on from there, one cached step for each choice. Several may
-go on side by side (`Batch`), each from its own prompt, beginning and ending when it likes.
+go on side by side (`Batch`), each from its own prompt, beginning and ending when it likes:
+continuous batching, as of Yu et al. 2022, "Orca" (OSDI).
 """
 
 from __future__ import annotations

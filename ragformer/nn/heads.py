@@ -57,6 +57,7 @@ class SentenceEncoder(nn.Module):
         """As `forward` without the blocks, a weighted mean of the bare tokens other than `pad`.
 
         A fresh encoder is just that, and what its table learns this way costs a hundredth.
+        Source: Wieting et al. 2016, arXiv:1511.08198, the average of word vectors.
         """
         return F.normalize(self.bag_mean(ids_BT, pad), dim=-1)
 

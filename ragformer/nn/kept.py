@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-from ragformer.nn.cache import Block, KVCache
+from ragformer.nn.cache import KVBlock, KVCache
 
 V = TypeVar("V")
 
 
 class Kept(Generic[V]):
-    """Values by key, together at most `most_bytes`: what was not used for longest goes first.
+    """An LRU cache of at most `most_bytes`: what was not used for longest goes first.
 
     For several threads; nobody may change a value it holds.
     """
@@ -49,7 +49,8 @@ class Kept(Generic[V]):
 
 
 class Prefixes:
-    """Keys and values of prompts by how they begin, in whole blocks of `block` tokens.
+    """A prefix cache: keys and values of prompts by how they begin, in whole blocks of `block`
+    tokens.
 
     A causal model that reads a prompt block by block makes the same calls for the same beginning,
     so what is restored is what reading would give, bit for bit.
@@ -57,7 +58,7 @@ class Prefixes:
 
     def __init__(self, block: int, most_bytes: int) -> None:
         self.block = block
-        self.kept: Kept[Block] = Kept(most_bytes)
+        self.kept: Kept[KVBlock] = Kept(most_bytes)
 
     def restore(self, ids: Sequence[int], cache: KVCache) -> int:
         """Fill the empty one-row cache with the whole blocks known of the prompt `ids`; how many

@@ -47,10 +47,10 @@ class PatchClassifier(nn.Module):
 
 
 class PatchDenoiser(nn.Module):
-    """The clean patches under noisy ones of a known kind, and of noise as loud as said.
+    """Clean patches from noisy ones, told of which kind they are and how much of them is noise.
 
-    Kind and loudness are two more places of the row. Source: Peebles & Xie 2022, arXiv:2212.09748,
-    section 3.2 ("in-context conditioning").
+    Kind and noise level are two more tokens of the row. Source: Peebles & Xie 2022,
+    arXiv:2212.09748, section 3.2 ("in-context conditioning").
     """
 
     def __init__(self, config: TransformerConfig, n_values: int) -> None:

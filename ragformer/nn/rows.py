@@ -1,4 +1,4 @@
-"""Rows of different lengths laid end to end, so that no token is padding."""
+"""Rows of different lengths laid end to end (packed), so that no token is padding."""
 
 from __future__ import annotations
 

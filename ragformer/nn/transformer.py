@@ -82,6 +82,7 @@ def stretched(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
 
 
 def apply_rope(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys turned by the angles of their positions; cos, sin: as of `rope_table`."""
     first, second = x_BHTE.chunk(2, dim=-1)
     return x_BHTE * cos + torch.cat([-second, first], dim=-1) * sin
 
@@ -150,6 +151,12 @@ class Attention(nn.Module):
         bias_B1TS: Tensor | Rows | None,
         cache: LayerCache | LayerRows | None,
     ) -> Tensor:
+        """What each of x takes from those of source it may look at, [B, T, D].
+
+        source_BSD: x itself, or a memory. rope: cosines and sines, None where positions are in the
+        embeddings. bias_B1TS: added to the scores, or `Rows`; None where all look at all. cache: it
+        gets the new keys and values, and all it then holds are looked at.
+        """
         q_BHTE = self._heads(x_BTD, self.q, self.n_heads)
         k_BGSE = self._heads(source_BSD, self.k, self.n_kv_heads)
         v_BGSE = self._heads(source_BSD, self.v, self.n_kv_heads)
@@ -214,6 +221,8 @@ class Block(nn.Module):
         memory_BSD: Tensor | None,
         memory_bias_B1TS: Tensor | None,
     ) -> Tensor:
+        """[B, T, D]; arguments as for `Attention`. Raises ValueError where the config attends to a
+        memory and there is none."""
         normed = x_BTD if self.post_norm else cast_once(self.attn_norm(x_BTD))
         x_BTD = x_BTD + self.attn(normed, normed, rope, bias_B1TS, cache)
         x_BTD = self.attn_norm(x_BTD) if self.post_norm else x_BTD
@@ -272,7 +281,8 @@ class Transformer(nn.Module):
         ids_BT: int64, or vectors [B, T, D] where the input is no tokens, as patches of a picture.
         mask_BTS: who may look at whom; it replaces the config's causal rule, and S counts the
         cache's tokens first. positions_BT: int64, counted on from the cache, or in each of the
-        rows, when absent.
+        rows, when absent. segments_BT: int64, 0 when absent. memory_BSD: an encoder's states, for
+        a config with cross_attention; memory_keep_BS: bool, those of them that are no padding.
         """
         offset = cache.length if cache is not None else 0
         T = ids_BT.shape[1]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ragformer.cluster.layout import is_sharded
 from ragformer.config import model_folder
-from ragformer.errors import ConfigError, InputError
+from ragformer.errors import ConfigError, DivergedError, InputError
 from ragformer.eval.metrics import ndcg_at
 from ragformer.library import OWN_ENCODERS, Library, open_library
 from ragformer.nn.checkpoint import save_weights, sync, weight_files, weights_id
@@ -199,6 +199,7 @@ def is_better(before: dict[str, float], after: dict[str, float]) -> bool:
 
 
 def embedded_text(passage: Passage) -> str:
+    """What the passage's vector is of."""
     return passage_text(passage.document.title, passage.heading_path, passage.text)
 
 
@@ -294,7 +295,7 @@ class _Run:
             loss, n_tokens = self._loss(tuned, negatives, rng)
             try:
                 value = train_step(loss, model, optimizer, rate)
-            except FloatingPointError:
+            except DivergedError:
                 break
             average.update(model)
             budget.step += 1

@@ -146,7 +146,8 @@ def _train(config: Config, spread: Spread) -> Iterator[str]:
     near = [_near_order(_bag_vectors(model, source), config.seed) for source in sources]
     orders = spread.agreed(near)  # machines may round apart
     sources = [source.ordered(order) for source, order in zip(sources, orders, strict=True)]
-    yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, spread)
+    if config.masked_minutes and config.masked_steps:
+        yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, spread)
     whole = _Stage("contrastive", config.batch, config.peak_rate, config.minutes, config.steps)
     yield from _contrastive_stage(config, whole, model, sources, log, development, spread)
     if not spread.first:

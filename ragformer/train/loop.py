@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ragformer.errors import InputError
+from ragformer.errors import DivergedError, InputError
 from ragformer.nn.checkpoint import sync
 from ragformer.nn.device import matmul_peak
 
@@ -117,10 +117,12 @@ class Budget:
 
     @property
     def seconds(self) -> float:
+        """Worked so far, before a restart too."""
         return self.spent + time.monotonic() - self._since
 
     @property
     def progress(self) -> float:
+        """The share used of minutes or steps, whichever is larger: 0 to 1."""
         if self.minutes <= 0 or self.steps <= 0:
             return 1.0
         return min(1.0, max(self.seconds / (60 * self.minutes), self.step / self.steps))
@@ -137,12 +139,17 @@ def train_step(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float
 
 
 def update(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
-    """Update by the gradients there are, clipped to norm 1; returns the loss they are of."""
+    """Update by the gradients there are, clipped to norm 1; returns the loss they are of.
+
+    Raises DivergedError where that is not finite; the weights have then been updated.
+    """
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step(rate)
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise FloatingPointError(f"the loss is {value}; lower the learning rate")
+        raise DivergedError(
+            f"the loss is {value}: the weights are spoiled; start again with a lower learning rate"
+        )
     return value
 
 
@@ -326,11 +333,13 @@ class Averager:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Count in the model's weights as they are now."""
         for name, parameter in model.named_parameters():
             self.average[name].lerp_(parameter.detach(), 1 - self.decay)
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
+        """Give the model the average."""
         for name, parameter in model.named_parameters():
             parameter.copy_(self.average[name])
 

@@ -57,7 +57,6 @@ LONGEST_ANSWER = 160
 """Characters: a longer answer span trains nobody to answer shortly."""
 SHORTEST_PASSAGE = 300
 
-
 N_DISTRACTORS = {0: 40, 1: 20, 2: 15, 3: 15, 4: 10}
 """How many contexts without the answer stand beside the gold one, and how often."""
 NEAREST = 16

@@ -1,4 +1,5 @@
-"""One training run over several processes, started by `torchrun`; alone, all of it does nothing.
+"""One training run over several processes, data parallel, started by `torchrun`; alone it does
+nothing.
 
 each process draws the same whole batch -> takes its rows -> its part of the loss and gradients
 -> summed over all -> the same update everywhere

@@ -1,4 +1,4 @@
-"""Learn the vectors of another encoder: what a teacher makes of some hundred thousand texts.
+"""Distillation: learn the vectors that another encoder, the teacher, gives to many texts.
 
     texts      queries and passages of the pairs, each once, in random order
     vectors    the teacher's, a shard after another in work/taught, until its minutes are over

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ragformer.errors import InputError
+from ragformer.errors import DivergedError, InputError
 from ragformer.train.loop import (
     Averager,
     Budget,
@@ -109,7 +109,7 @@ def test_a_state_that_does_not_fit_is_one_sentence(tmp_path, damage):
 
 def test_a_loss_that_is_no_number_stops_the_run():
     model, optimizer = trained(0)
-    with pytest.raises(FloatingPointError, match="the loss is nan"):
+    with pytest.raises(DivergedError, match="the loss is nan"):
         train_step(model(torch.full((1, 3), float("nan"))).sum(), model, optimizer, 0.1)
 
 

@@ -99,6 +99,13 @@ def test_an_encoder_learns_and_loads(encoder_config):
     assert np.allclose(np.linalg.norm(vectors_ND, axis=1), 1, atol=1e-5)
 
 
+def test_short_passages_are_enough_where_nothing_is_masked(encoder_config):
+    few = {"bag_steps": 2, "steps": 1, "max_tokens": 24}
+    assert list(encoder.main(encoder_config(masked_steps=0, **few)))[-1].startswith("wrote")
+    with pytest.raises(InputError, match="no passage of more than 30 tokens"):
+        list(encoder.main(encoder_config(**few)))
+
+
 def test_a_bag_learns_and_the_blocks_leave_its_table_alone(encoder_config):
     config = encoder_config(bag_steps=80, bag_rate=2e-2, masked_steps=0, steps=10)
     list(encoder.main(config))
