@@ -234,7 +234,8 @@ def test_a_bad_line_costs_itself_and_the_exit_code(
 def test_chat_answers_until_it_is_told_to_stop(
     ragformer: Ragformer, docs: Path, home: Path
 ) -> None:
-    stdin = f"/sources\n{QUESTION}\n/sources\n \n{'x' * 3000}\n/help\nWhen is tax due?\n/quit\nmore\n"
+    asked = ["/sources", QUESTION, "/sources", " ", "x" * 3000, "/help", "When is tax due?"]
+    stdin = "\n".join([*asked, "/quit", "more\n"])
     ran = ragformer("chat", "-k", "1", stdin=stdin.encode())
     assert ran.code == 0
     assert "docs/cats.pdf, page 1" in ran.out
