@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ragformer.errors import NotFoundError, StoreBusyError, StoreError
+from ragformer.store.rows import storable
 from ragformer.store.store import Store
 from ragformer.text.sentences import sentence_spans
 from ragformer.types import Box, Citation, Page, Passage, Span
@@ -122,8 +123,8 @@ def page_name(citation: Citation) -> str:
 
 def place_name(citation: Citation) -> str:
     """File and page on one line: a file's name may hold a line break, and behind it what looks
-    like a quote."""
-    return " ".join(f"{citation.path.name}, page {page_name(citation)}".split())
+    like a quote. What is no UTF-8 in it becomes question marks."""
+    return " ".join(f"{storable(citation.path.name)}, page {page_name(citation)}".split())
 
 
 def line_boxes(page: Page, start: int, end: int) -> list[Box]:

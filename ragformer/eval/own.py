@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ragformer.library import Library
 from ragformer.store.questions import Outcome, OwnQuestion, Run
+from ragformer.store.rows import storable
 from ragformer.types import Answer
 
 FOUND_AT = (1, 5)
@@ -27,12 +28,12 @@ def judge(question: OwnQuestion, answer: Answer, seconds: float) -> Outcome:
     """What an answer is worth, by files' names and pages."""
     right = {(question.file, page) for page in question.pages}
     found = dict.fromkeys(
-        (passage.document.path.name, span.page)
+        (storable(passage.document.path.name), span.page)
         for passage in answer.passages
         for span in passage.spans
     )
     rank = next((n for n, place in enumerate(found, start=1) if place in right), None)
-    quoted = [(citation.path.name, citation.page) for citation in answer.citations]
+    quoted = [(storable(citation.path.name), citation.page) for citation in answer.citations]
     verbatim = sum(citation.verified for citation in answer.citations)
     return Outcome(
         question.id,

@@ -25,6 +25,7 @@ from ragformer.serve.connections import limited
 from ragformer.serve.failures import add_handlers
 from ragformer.serve.gate import Gate
 from ragformer.serve.metrics import Counted
+from ragformer.serve.sending import Json
 from ragformer.serve.service import ServeLimits, Service, service_of
 from ragformer.serve.who import is_loopback
 
@@ -94,6 +95,7 @@ def make_app(
         dependencies=[Depends(HTTPBearer(auto_error=False))],
         lifespan=service.running,
         telemetry=_QUIET,
+        default_response_class=Json,
     )
     app.state.service = service
     app.include_router(chat.router)

@@ -9,13 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ragformer.errors import RagformerError
 from ragformer.serve.failures import ApiError, told
 from ragformer.serve.replies import Envelope, Form, Reply, event, reply_of
 from ragformer.serve.requests import ChatRequest, EmbeddingRequest
+from ragformer.serve.sending import Json
 from ragformer.serve.service import Service, service_of
 from ragformer.serve.worker import finished, too_late
 from ragformer.text.normalize import check_question
@@ -59,7 +60,7 @@ async def complete(request: Request, asked: ChatRequest) -> Response:
     if not asked.stream:
         reply = await finished(request, _whole(pieces), seconds)
         _count(service, reply)
-        return JSONResponse(envelope.whole(reply))
+        return Json(envelope.whole(reply))
     begun = await finished(request, _next(pieces), seconds)
     service.metrics.first_piece.observe(time.monotonic() - started)
     with_usage = bool(options and options.include_usage)

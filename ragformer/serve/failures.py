@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ragformer.errors import (
@@ -24,6 +23,7 @@ from ragformer.errors import (
     StoreFullError,
     StoreReadOnlyError,
 )
+from ragformer.serve.sending import Json
 
 TRY_AGAIN = {"Retry-After": "1"}
 _CODES = {
@@ -81,11 +81,9 @@ def response(
     code: str = "",
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
+) -> Json:
     more = TRY_AGAIN if status == 503 else {}
-    return JSONResponse(
-        error_form(status, message, code, param), status, {**(headers or {}), **more}
-    )
+    return Json(error_form(status, message, code, param), status, {**(headers or {}), **more})
 
 
 def status_of(error: RagformerError) -> int:
@@ -103,15 +101,15 @@ def add_handlers(app: FastAPI) -> None:
     """Give every error that leaves an endpoint this form."""
 
     @app.exception_handler(ApiError)
-    async def _ours(_: Request, error: ApiError) -> JSONResponse:
+    async def _ours(_: Request, error: ApiError) -> Json:
         return response(error.status, str(error), error.code, error.param)
 
     @app.exception_handler(RagformerError)
-    async def _known(_: Request, error: RagformerError) -> JSONResponse:
+    async def _known(_: Request, error: RagformerError) -> Json:
         return response(status_of(error), str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(_: Request, error: RequestValidationError) -> Json:
         # Of a value that may be one kind or another, the deepest fault is that of the kind meant.
         fault = max(error.errors(), key=lambda e: (len(e["loc"]), e["type"] != "string_type"))
         place = () if fault["type"] == "json_invalid" else fault["loc"]
@@ -120,9 +118,9 @@ def add_handlers(app: FastAPI) -> None:
         return response(400, said, "invalid_value", where or None)
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(_: Request, error: HTTPException) -> Json:
         return response(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(Exception)
-    async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    async def _unexpected(_: Request, error: Exception) -> Json:
         return response(500, f"unexpected {type(error).__name__}; the server's log says more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import uuid
@@ -13,6 +12,7 @@ from urllib.parse import urlencode
 
 from ragformer.answer.cite import citation_form, page_name
 from ragformer.forms import answer_form
+from ragformer.serve.sending import as_json
 from ragformer.store.store import Store
 from ragformer.types import Answer, Citation
 
@@ -150,4 +150,4 @@ class Envelope:
 
 
 def event(form: Form) -> bytes:
-    return b"data: " + json.dumps(form).encode() + b"\n\n"
+    return b"data: " + as_json(form) + b"\n\n"

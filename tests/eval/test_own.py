@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from ragformer.eval.own import ask_own, figures, judge
 from ragformer.library import Library
-from ragformer.store.questions import Outcome, OwnQuestion, Run
+from ragformer.store.questions import Outcome, OwnQuestion, Questions, Run
 
 CATS = "The cat sleeps eighteen hours a day and hunts at night near the river."
 TAX = "Annual tax returns are due on 31 October at the district office."
@@ -34,6 +35,17 @@ def test_questions_are_asked_and_leave_no_chat(
     assert (wrong.rank, wrong.right_page) == (None, False)
     assert library.chats.listed() == []
     assert judge(asked[0], answer, 0.0).rank == right.rank
+
+
+def test_a_file_whose_name_is_no_utf_8_is_known_again(
+    library: Library, write_pdf: Callable[..., Path], index: Callable[..., Any]
+) -> None:
+    path = write_pdf("cafe.pdf", CATS)
+    index(library, path.rename(path.with_name(os.fsdecode(b"caf\xe9.pdf"))))
+    questions = Questions(library.folder)
+    questions.add(OwnQuestion("How long does the cat sleep?", "caf\udce9.pdf", (1,)))
+    (outcome,) = ask_own(library, questions.all())
+    assert (outcome.rank, outcome.right_page) == (1, outcome.quotes > 0)
 
 
 def test_figures() -> None:

@@ -49,6 +49,28 @@ def test_search_and_list_are_those_of_the_command_line(http: Any, cats: Library)
     assert listed == [form for d in cats.store.documents() for form in forms.file_forms(d)]
 
 
+def test_a_file_whose_name_is_no_utf_8_breaks_no_answer(running: Running, tmp_path: Path) -> None:
+    path = pdf(tmp_path / os.fsdecode(b"caf\xe9.pdf"), OTHER)
+    broken = path.with_name(os.fsdecode(b"br\xf6ken.pdf"))
+    broken.write_bytes(b"nothing")
+    with open_library("odd") as library:
+        list(library.index([path, broken]))
+    with httpx.Client(base_url=running.url, timeout=None) as http:
+        listed = http.get("/documents", params={"collection": "odd"})
+        assert {Path(row["path"]).name for row in listed.json()["data"]} == {
+            "caf?.pdf", "br?ken.pdf",
+        }  # fmt: skip
+        found = http.post("/search", json={"query": "granite", "collection": "odd"}).json()
+        assert [Path(hit["path"]).name for hit in found["data"]] == ["caf?.pdf"]
+    asked: Any = {"model": "odd", "messages": [{"role": "user", "content": "What is granite?"}]}
+    with running.client() as client:
+        whole = client.chat.completions.create(**asked)
+        pieces = client.chat.completions.create(**asked, stream=True)
+        assert whole.choices[0].message.content == "".join(
+            piece.choices[0].delta.content or "" for piece in pieces
+        )
+
+
 def test_a_file_is_uploaded_found_and_deleted(http: Any, tmp_path: Path) -> None:
     path = pdf(tmp_path / "light.pdf", OTHER)
     sent = send(http, path, "../../../light.pdf", "towers")

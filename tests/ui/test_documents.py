@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,22 @@ def test_an_upload_is_kept_indexed_and_deleted_with_its_document(
     _remove(app, row)
     assert list(uploads.iterdir()) == []
     assert _library(home).store.documents() == []
+
+
+def test_names_that_are_no_utf_8_or_turn_the_writing_are_shown(
+    open_app: OpenApp, library: Library, write_pdf: Callable[..., Path], index: Callable[..., Any]
+) -> None:
+    path, turned = write_pdf("cafe.pdf", CATS), write_pdf("a\u202efdp.pdf", CATS, CATS)
+    path = path.rename(path.with_name(os.fsdecode(b"caf\xe9.pdf")))
+    broken = path.with_name(os.fsdecode(b"br\xf6ken.pdf"))
+    broken.write_bytes(b"nothing")
+    index(library, path, turned, broken)
+    app = open_app("documents")
+    assert not app.exception
+    assert sorted(app.dataframe[0].value["File"]) == ["afdp.pdf", "br?ken.pdf", "caf?.pdf"]
+    chat = open_app()
+    chat.chat_input[0].set_value("How long does the cat sleep in the caf?").run()
+    assert not chat.exception
 
 
 def _library(home: Path) -> Library:

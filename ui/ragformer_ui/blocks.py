@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ragformer.answer.cite import page_name
+from ragformer.answer.cite import place_name
 from ragformer.store.chats import Turn
 from ragformer.types import Citation
-from ragformer_ui.plain import counted
+from ragformer_ui.plain import counted, shown
 
 _MARK = re.compile(r"\[(\d{1,3})\]")
 _PLACE = re.compile(r"\[\d{1,3}\] \S")
@@ -77,4 +77,4 @@ def notes(turn: Turn, scope: str) -> list[str]:
 
 
 def citation_name(citation: Citation) -> str:
-    return f"{citation.path.name}, page {page_name(citation)}"
+    return shown(place_name(citation))

@@ -19,7 +19,7 @@ from ragformer_ui.explain import explanation
 from ragformer_ui.ledger import totals
 from ragformer_ui.parts import show_answer
 from ragformer_ui.pieces import told
-from ragformer_ui.plain import counted, escaped
+from ragformer_ui.plain import counted, escaped, file_name
 
 
 def chat_page() -> None:
@@ -74,7 +74,7 @@ def _nothing_to_ask(n_failed: int) -> None:
 
 def _scope(documents: list[Document]) -> list[str] | None:
     """The paths to ask, by the user's choice; None for all."""
-    names = {str(document.path): document.path.name for document in documents}
+    names = {str(document.path): file_name(document.path) for document in documents}
     kept = [path for path in st.session_state.get("within", []) if path in names]
     if kept != st.session_state.get("within", []):
         st.session_state.within = kept

@@ -17,7 +17,7 @@ from ragformer.store.uploads import save_upload
 from ragformer_ui import past, state
 from ragformer_ui.jobs import Job, progress, told
 from ragformer_ui.ledger import STATUSES, Row, filtered, page_rows, totals
-from ragformer_ui.plain import counted, escaped
+from ragformer_ui.plain import counted, escaped, file_name, shown
 from ragformer_ui.uploads import MOST_FILES, readable_place
 
 
@@ -140,7 +140,7 @@ def _unlock(rows: list[Row]) -> None:
     """Encrypted files ask for their password here; it is used for this and forgotten."""
     for row in rows:
         with st.form(f"unlock-{row.path}", border=True):
-            st.text(f"{row.path.name} is encrypted.")
+            st.text(f"{file_name(row.path)} is encrypted.")
             given = st.text_input("Its password", type="password", key=f"password-{row.path}")
             if st.form_submit_button("Open it") and given:
                 state.tab().passwords.append(given)
@@ -160,12 +160,12 @@ def _table(rows: list[Row]) -> None:
         return
     picked = st.dataframe(
         {
-            "File": [row.path.name for row in found],
+            "File": [file_name(row.path) for row in found],
             "Pages": [row.pages for row in found],
             "Status": [row.status for row in found],
             "Remark": [row.about for row in found],
             "Added": [row.added_at for row in found],
-            "Folder": [str(row.path.parent) for row in found],
+            "Folder": [shown(str(row.path.parent)) for row in found],
         },
         column_config={
             "File": st.column_config.TextColumn(width="medium"),
@@ -206,7 +206,7 @@ def _do(rows: list[Row]) -> None:
 @st.dialog("Remove from the collection?")
 def _confirm_remove(rows: list[Row]) -> None:
     for row in rows[:10]:
-        st.text(row.path.name)
+        st.text(file_name(row.path))
     if len(rows) > 10:
         st.text(f"and {len(rows) - 10} more")
     st.text(

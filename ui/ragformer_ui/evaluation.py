@@ -10,6 +10,7 @@ import streamlit as st
 
 from ragformer.errors import InputError, StoreError
 from ragformer.store.questions import OwnQuestion, Questions, Run
+from ragformer.store.rows import storable
 from ragformer_ui import past, state
 from ragformer_ui.plain import counted, escaped
 
@@ -52,7 +53,7 @@ def evaluation_page() -> None:
 def _editor(kept: Questions, questions: Sequence[OwnQuestion]) -> None:
     """The questions as a table that can be written in; what is saved is what stands there."""
     st.session_state.setdefault("edited", 0)  # another key: the table as it is kept now
-    names = sorted({document.path.name for document in state.documents()})
+    names = sorted({storable(document.path.name) for document in state.documents()})
     known = sorted({*names, *(question.file for question in questions if question.file)})
     table: Any = st.data_editor(
         {

@@ -10,10 +10,11 @@ import streamlit as st
 from ragformer.answer.cite import page_name, range_of
 from ragformer.store.chats import Turn
 from ragformer.store.questions import OwnQuestion, Questions
+from ragformer.store.rows import storable
 from ragformer.types import Passage
 from ragformer_ui import models, state
 from ragformer_ui.blocks import sureness
-from ragformer_ui.plain import escaped
+from ragformer_ui.plain import escaped, file_name
 
 if TYPE_CHECKING:
     from ragformer.answer.explain import Looked
@@ -41,7 +42,7 @@ def passage_columns(passages: Sequence[Passage], turn: Turn) -> dict[str, list[A
     columns: dict[str, list[Any]] = {
         "Rank": list(range(1, len(passages) + 1)),
         "Quoted": [rank in cited for rank in range(1, len(passages) + 1)],
-        "File": [passage.document.path.name for passage in passages],
+        "File": [file_name(passage.document.path) for passage in passages],
         "Page": [passage.spans[0].page for passage in passages],
     }
     for way, name in _WAYS.items():
@@ -140,7 +141,9 @@ def _attention(i: int, turn: Turn, passages: Sequence[Passage]) -> None:
 
 def part_names(passages: Sequence[Passage]) -> list[str]:
     """The columns of `Looked`, numbered as the marks are."""
-    found = [f"{n} {p.document.path.name}, {p.spans[0].page}" for n, p in enumerate(passages, 1)]
+    found = [
+        f"{n} {file_name(p.document.path)}, {p.spans[0].page}" for n, p in enumerate(passages, 1)
+    ]
     return [*found, "The question", "The answer itself"]
 
 
@@ -204,7 +207,7 @@ def _keep(i: int, turn: Turn) -> None:
 
 def _kept(turn: Turn) -> None:
     cited = turn.citations[0] if turn.citations else None
-    file, pages = (cited.path.name, (cited.page,)) if cited else ("", ())
+    file, pages = (storable(cited.path.name), (cited.page,)) if cited else ("", ())
     questions = Questions(state.library().folder)
     if all((q.question, q.file, q.pages) != (turn.question, file, pages) for q in questions.all()):
         questions.add(OwnQuestion(turn.question, file, pages))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from ragformer.store.rows import storable
 
 # Streamlit reads labels and notes as Markdown, with colours and icons between colons and formulas
 # between dollars. Addresses become links even where every mark of them is escaped, so a joiner that
@@ -11,11 +14,23 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-!|~$:^=&])")
 _ADDRESS = re.compile(r"(?i)(?<=www)(?=\.)|(?<=:)(?=//)|(?<=@)")
 _NUMBERED = re.compile(r"^(\d+)([.)])")
 _JOINER = "\u2060"
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # of the direction of writing
+
+
+def shown(text: str) -> str:
+    """A path's text as a browser can have it: what is no UTF-8 in it as question marks, and
+    nothing that makes "fdp.exe" of "exe.pdf"."""
+    return _TURNS.sub("", storable(text))
+
+
+def file_name(path: Path) -> str:
+    """`shown`, of the path's last part."""
+    return shown(path.name)
 
 
 def escaped(text: str) -> str:
     """`text` on one line, so that Markdown shows it as it stands."""
-    flat = _ADDRESS.sub(_JOINER, " ".join(text.split()))
+    flat = _ADDRESS.sub(_JOINER, " ".join(shown(text).split()))
     return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", flat))
 
 

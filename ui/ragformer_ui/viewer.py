@@ -16,7 +16,7 @@ from ragformer.store.lookup import unchanged_path
 from ragformer.types import Citation, Document
 from ragformer_ui import state
 from ragformer_ui.parts import Heat, Sheet, show_page, show_thumbs
-from ragformer_ui.plain import escaped
+from ragformer_ui.plain import escaped, file_name
 from ragformer_ui.state import Place
 
 WIDTH = 1400
@@ -38,7 +38,7 @@ def page_view() -> None:
     document = state.library().store.find(citation.document_id)
     with st.container(horizontal=True, vertical_alignment="center", key="proof-head"):
         of = f" of {document.n_pages}" if document else ""
-        st.text(f"{citation.path.name}, page {at.page}{of}", width="stretch")
+        st.text(f"{file_name(citation.path)}, page {at.page}{of}", width="stretch")
         if document:
             _download(document)
         _small("Close", "close", show=_show, shortcut="Esc")
@@ -126,7 +126,7 @@ def _download(document: Document) -> None:
         st.download_button(
             "Save the PDF",
             path.read_bytes,
-            path.name,
+            file_name(path),
             "application/pdf",
             key="small-download",
             icon=":material/download:",
@@ -141,12 +141,12 @@ def _draw(document: Document, citation: Citation, at: Place) -> None:
     try:
         if path is None:
             raise NotFoundError(
-                f"{document.path.name} has been changed or moved since it was indexed, so its page"
-                " is not shown; index it again"
+                f"{file_name(document.path)} has been changed or moved since it was indexed, so its"
+                " page is not shown; index it again"
             )
         image = _image(document.id, str(path), at.page, _passwords())
     except PasswordError:
-        _ask_password(document.path.name)
+        _ask_password(file_name(document.path))
         return
     except (PdfError, NotFoundError) as error:
         st.warning(escaped(str(error)))
@@ -157,7 +157,7 @@ def _draw(document: Document, citation: Citation, at: Place) -> None:
         _thumbs(document, path, at)
     sheet = Sheet(
         image,
-        f"Page {at.page} of {document.path.name}",
+        f"Page {at.page} of {file_name(document.path)}",
         (document.id, at.page),
         citation.boxes if at.page == citation.page else (),
         _heat(document, at) if "Matches" in layers else (),
