@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ def cited(
     write_pdf: Callable[..., Path],
     index: Callable[..., Any],
 ) -> Callable[..., tuple[AppTest, Path]]:
-    """cited(password=""): a tab with the page of its one citation open, and the file."""
+    """cited(password="", name="cats.pdf"): a tab with the page of its one citation open, and the
+    file."""
 
-    def make(password: str = "") -> tuple[AppTest, Path]:
+    def make(password: str = "", name: str = "cats.pdf") -> tuple[AppTest, Path]:
         path = write_pdf("cats.pdf", CATS, "", password=password)
+        path = path.rename(path.with_name(name))
         index(library, path, passwords=(password,))
         app = open_app()
         app.chat_input[0].set_value("How long does the cat sleep?").run()
@@ -51,6 +54,16 @@ def test_a_page_is_shown_with_its_place_and_a_way_to_the_next(
     assert "cats.pdf, page 1 of 2" in texts(app)
     app.button(key="small-close").click().run()
     assert "cats.pdf, page 1 of 2" not in texts(app)
+
+
+def test_a_page_of_a_file_whose_name_is_no_utf_8_is_shown(
+    cited: Callable[..., tuple[AppTest, Path]],
+) -> None:
+    app, _ = cited(name=os.fsdecode(b"caf\xe9.pdf"))
+    app.session_state["tab"].layers = {"Pages", "Matches"}
+    app.run()
+    assert not app.exception
+    assert "caf?.pdf, page 1 of 2" in texts(app)
 
 
 def test_turning_back_draws_nothing_anew(

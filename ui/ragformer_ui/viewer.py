@@ -144,7 +144,7 @@ def _draw(document: Document, citation: Citation, at: Place) -> None:
                 f"{file_name(document.path)} has been changed or moved since it was indexed, so its"
                 " page is not shown; index it again"
             )
-        image = _image(document.id, str(path), at.page, _passwords())
+        image = _image(document.id, path, at.page, _passwords())
     except PasswordError:
         _ask_password(file_name(document.path))
         return
@@ -178,7 +178,7 @@ def _open() -> None:
 def _thumbs(document: Document, path: Path, at: Place) -> None:
     first = (at.page - 1) // STRIP * STRIP + 1
     numbers = range(first, min(first + STRIP, document.n_pages + 1))
-    drawn = _small_images(document.id, str(path), numbers, _passwords())
+    drawn = _small_images(document.id, path, numbers, _passwords())
     cited = [citation for turn in state.tab().turns for citation in turn.citations]
     quoted = [c.page for c in cited if c.document_id == document.id]
 
@@ -191,9 +191,9 @@ def _thumbs(document: Document, path: Path, at: Place) -> None:
 
 @st.cache_resource(show_spinner="Drawing the pages", max_entries=DRAWN)
 def _small_images(
-    document_id: str, path: str, numbers: range, passwords: tuple[str, ...]
-) -> dict[int, PageImage]:
-    return render_pages(Path(path), numbers, STRIP_WIDTH, passwords)
+    document_id: str, _path: Path, numbers: range, passwords: tuple[str, ...]
+) -> dict[int, PageImage]:  # by its id, as the path may be no UTF-8
+    return render_pages(_path, numbers, STRIP_WIDTH, passwords)
 
 
 def _heat(document: Document, at: Place) -> list[Heat]:
@@ -223,8 +223,8 @@ def _matched(
 
 
 @st.cache_resource(show_spinner="Drawing the page", max_entries=DRAWN)
-def _image(document_id: str, path: str, number: int, passwords: tuple[str, ...]) -> PageImage:
-    return render_page(Path(path), number, WIDTH, passwords)
+def _image(document_id: str, _path: Path, number: int, passwords: tuple[str, ...]) -> PageImage:
+    return render_page(_path, number, WIDTH, passwords)
 
 
 def _passwords() -> tuple[str, ...]:
