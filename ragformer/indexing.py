@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -30,7 +29,7 @@ from ragformer.retrieve import embed_chunks
 from ragformer.retrieve.embed_chunks import Embedding, chunks_to_embed
 from ragformer.store import drafts
 from ragformer.store.keep_vectors import refresh
-from ragformer.store.rows import LOOK_AGAIN, KnownFile, Stages
+from ragformer.store.rows import LOOK_AGAIN, KnownFile, Stages, file_hash
 from ragformer.store.store import Store
 from ragformer.types import Chunk, Document, FileOutcome, FileStatus, Progress, Report
 from ragformer.walk import Found, Ignoring, is_gone, place_left
@@ -38,7 +37,7 @@ from ragformer.walk import Found, Ignoring, is_gone, place_left
 if TYPE_CHECKING:
     from ragformer.retrieve.embed import Encoder, Vectors
 
-READ_VERSION = 5
+READ_VERSION = 6
 CHUNK_VERSION = 3
 
 
@@ -385,9 +384,3 @@ def _is_as_seen(file: KnownFile) -> bool:
     except OSError:
         return False
     return now.is_unchanged(file)
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of the file's bytes in hex: the id of the document it holds. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

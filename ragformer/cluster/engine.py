@@ -20,8 +20,9 @@ from ragformer.cluster.index import Again, Job, Step, encoder_of, index_shards, 
 from ragformer.cluster.layout import make_shards
 from ragformer.cluster.shard import Fault
 from ragformer.config import Settings, model_folder
-from ragformer.indexing import Options, file_hash
+from ragformer.indexing import Options
 from ragformer.nn.identity import weights_id
+from ragformer.store.rows import file_hash
 from ragformer.types import OnRay, Progress, Report
 from ragformer.walk import Found
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ragformer.errors import InputError, NotFoundError
-from ragformer.store.rows import KnownFile
+from ragformer.store.rows import KnownFile, file_hash
 from ragformer.store.store import Store
 from ragformer.store.within import without_up
 from ragformer.types import Document
@@ -55,12 +55,15 @@ def documents_within(store: Store, within: Sequence[str | Path], collection: str
 
 
 def unchanged_path(store: Store, document: Document) -> Path | None:
-    """Where the document's own bytes still lie, as far as size and time tell."""
+    """Where the document's own bytes still lie: as far as size and time tell, and where the time
+    is another, as its hash tells."""
     for path in document.paths:
         try:
             now, known = KnownFile.of(path), store.known_file(path)
+            if known is None or now.size != known.size:
+                continue
+            if now.is_unchanged(known) or file_hash(path) == document.id:
+                return path
         except OSError:
             continue
-        if known and now.is_unchanged(known):
-            return path
     return None

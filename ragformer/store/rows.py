@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -65,6 +66,12 @@ class KnownFile:
     def is_unchanged(self, other: KnownFile) -> bool:
         """Whether both are of the same bytes, as far as size and time tell."""
         return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of the file's bytes in hex: the id of the document it holds. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
