@@ -171,5 +171,5 @@ def test_a_page_that_says_something_else_by_now_is_an_error(
     store: Store, passages: list[Passage]
 ) -> None:
     moved = dataclasses.replace(passages[0], text=passages[0].text.replace("two", "six"))
-    with pytest.raises(StoreError, match="does not say what was found"):
+    with pytest.raises(StoreError, match="does not say what was read there"):
         check(store, [moved], '"The notice period is six months." [1]')
