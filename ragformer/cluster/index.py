@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ragformer.cluster.layout import shard_folder, shard_of
 from ragformer.cluster.shard import Fault
-from ragformer.errors import ClusterError, RagformerError, StoreBusyError, WeightsError
+from ragformer.errors import ClusterError, RagformerError, StoreBusyError, StoreError, WeightsError
 from ragformer.indexing import CHUNK_VERSION, READ_VERSION, Options, index_files
 from ragformer.store.files import DATABASE
 from ragformer.store.migrations import MIGRATIONS
@@ -168,11 +169,13 @@ def _load(folder: Path | None) -> Encoder:
 
 
 def _known(folder: Path, n: int) -> dict[Path, list[tuple[int, KnownFile]]]:
-    """The files that shards know, each with the number of its shard."""
+    """The files that shards know, each with the number of its shard; one that cannot be opened
+    knows none, and its own run says why."""
     known: dict[Path, list[tuple[int, KnownFile]]] = {}
     for number in range(n):
-        for file in _known_files(shard_folder(folder, number)):
-            known.setdefault(file.path, []).append((number, file))
+        with suppress(StoreError):
+            for file in _known_files(shard_folder(folder, number)):
+                known.setdefault(file.path, []).append((number, file))
     return known
 
 

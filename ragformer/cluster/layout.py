@@ -14,13 +14,14 @@ from ragformer.errors import InputError, StoreError
 from ragformer.store.files import DATABASE, disk_error, keep_names
 
 LABEL = "shards.json"
+_SHARDS = "shards"
 MOST = 10_000
 _FORMAT = 1
 
 
 def is_sharded(folder: Path) -> bool:
-    """Whether the collection in `folder` is kept in shards."""
-    return (folder / LABEL).is_file()
+    """Whether the collection in `folder` is kept in shards, even if their label was lost."""
+    return (folder / LABEL).is_file() or (folder / _SHARDS).is_dir()
 
 
 def refuse_shards(folder: Path) -> None:
@@ -87,7 +88,7 @@ def make_shards(folder: Path, n: int | None, usual: int) -> int:
 
 def shard_folder(folder: Path, number: int) -> Path:
     """number: from 0."""
-    return folder / "shards" / f"{number:05d}"
+    return folder / _SHARDS / f"{number:05d}"
 
 
 def shard_of(document_id: str, n: int) -> int:

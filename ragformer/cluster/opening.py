@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ragformer.cluster.layout import LABEL, is_sharded, refuse_shards
+from ragformer.cluster.layout import is_sharded, refuse_shards
 from ragformer.cluster.sharded import ShardedIndex, ShardedStore
 from ragformer.config import DEFAULT_COLLECTION, Settings
 from ragformer.errors import NotFoundError, StoreError
@@ -70,15 +70,13 @@ def open_index(store: Store, encoder_id: str) -> AnyIndex:
 
 def collection_names(folder: Path) -> list[str]:
     """Of every collection in `folder`, in order."""
-    return sorted(
-        path.parent.name for name in (DATABASE, LABEL) for path in folder.glob(f"*/{name}")
-    )
+    return sorted(path.name for path in folder.glob("*") if is_there(path))
 
 
 def list_collections(folder: Path) -> list[CollectionInfo]:
     """Every collection in `folder`, by name."""
     found = listing.list_collections(folder)
-    found += [_together(file.parent) for file in folder.glob(f"*/{LABEL}")]
+    found += [_together(path) for path in folder.glob("*") if is_sharded(path)]
     return sorted(found, key=lambda info: info.name)
 
 

@@ -87,20 +87,29 @@ class Shard:
     @property
     def store(self) -> Store:
         if self._store is None:
+            self._find()
             self._store = Store.open(self.folder)
         return self._store
 
     def generation(self) -> int:
         """Of the store, and a look whether its file is still the one that was opened."""
+        found = self._find()
+        if self._file not in (None, found):
+            self.close()
+        self._file = found
+        return self.store.generation
+
+    def _find(self) -> tuple[int, int]:
+        """Which file it is; one without a byte would open as a store with nothing in it."""
         try:
             stat = (self.folder / DATABASE).stat()
         except FileNotFoundError as error:
             self.close()
             raise NotFoundError(f"there is no {DATABASE} in {self.folder}") from error
-        if self._file not in (None, (stat.st_dev, stat.st_ino)):
+        if not stat.st_size:
             self.close()
-        self._file = stat.st_dev, stat.st_ino
-        return self.store.generation
+            raise NotFoundError(f"{DATABASE} in {self.folder} is empty (0 bytes)")
+        return stat.st_dev, stat.st_ino
 
     def rows(self, sql: str, values: Sequence[Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Names of the columns, and the rows."""

@@ -13,7 +13,7 @@ in both the one of fewer words. A tie is half a win.
 
 From: Rafailov et al. 2023, "Direct Preference Optimization", arXiv:2305.18290, section 4, equation
 7; the second term: Pang et al. 2024, arXiv:2404.19733, section 2; pairs of its own replies: Guo et
-al. 2024, arXiv:2402.04792; questions out of gaps: Lewis et al. 2019, arXiv:1906.04980, section 3.
+al. 2024, arXiv:2402.04792; questions out of gaps: Lewis et al. 2019, arXiv:1906.04980, section 2.
 
 Try next: HOLD of 0, and see what becomes of the F1; BETA of 0.01 and 1; nothing but HOLD, the pairs
 left out: it learns to cite from that as well, so what are they for? One kind of KINDS alone.

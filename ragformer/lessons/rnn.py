@@ -9,7 +9,7 @@ quicker here, as rows are short; on long ones they cannot read all numbers at on
 
 From: Sutskever, Vinyals & Le 2014, arXiv:1409.3215, section 2 (LSTM to LSTM); Bahdanau, Cho &
 Bengio 2014, arXiv:1409.0473, section 3.1 (looking back); Vinyals, Bengio & Kudlur 2015, "Order
-Matters", arXiv:1511.06391, section 4.2 (sorting).
+Matters", arXiv:1511.06391, section 4.3 (sorting).
 
 Try next: repeat numbers; train on rows of up to thirty and compare the seconds; give the
 transformer no positions (positions_BT all 0): what does it need them for here?

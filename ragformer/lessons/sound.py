@@ -105,8 +105,8 @@ def run(setting: Setting) -> Iterator[str | Loss | Outcome]:
         if decibels == HARD:
             confused_NN.index_put_((test.kind, said_N), torch.ones(()), accumulate=True)
     chance = [1 / len(KINDS)] * len(TESTED)
+    left.axvspan(QUIET, LOUD, alpha=0.1, label="as in training")  # first: the lines make the legend
     draw_lines(left, {"the model": (TESTED, told_right), "guessing": (TESTED, chance)})
-    left.axvspan(QUIET, LOUD, alpha=0.1, label="as in training")
     left.set(xlabel="decibels above the noise", ylabel="share told right", ylim=(0, 1.03))
     draw_weights(right, confused_NN, KINDS, KINDS, f"at {HARD} decibels: a row is taken for")
     files = (

@@ -6,7 +6,7 @@ after another and at each looks back at the words by cross-attention. What it lo
 alignment that nobody taught it. A tenth of all dates and numbers is never trained on, in any form.
 
 From: Vaswani et al. 2017, arXiv:1706.03762, section 3.1 and figure 1; the task and the alignment
-after Bahdanau, Cho & Bengio 2014, arXiv:1409.0473, section 5.2.2.
+after Bahdanau, Cho & Bengio 2014, arXiv:1409.0473, section 5.2.1.
 
 Try next: write a form of date of your own in dates.py and see how many examples it takes; take the
 encoder's positions away (positions_BT all 0) and ask it for 3.4.1984; train on years to 1999 alone.

@@ -22,6 +22,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium_c
 from pypdf.errors import PyPdfError
 
+from ragformer.pdf.beside import without_those_beside
 from ragformer.pdf.clean import Cleaned, clean
 from ragformer.pdf.footnotes import footnotes_last
 from ragformer.pdf.image import as_png, mark
@@ -58,6 +59,7 @@ class PdfiumFile:
                 raise WrongPasswordError from error
             raise
         self.n_pages: int = len(self._pdf)
+        self._beside: set[int] = set()  # pages that have words, and all of them beside the page
 
     def close(self) -> None:
         self._pdf.close()
@@ -92,15 +94,18 @@ class PdfiumFile:
                 page.set_rotation(0)
             else:
                 box = _Display(page)
-            return _read_page(page, box)
+            text, words, n_beside = _read_page(page, box)
+            if n_beside and not words:
+                self._beside.add(i)
+            return text, words
         finally:
             page.close()
 
     def is_blank(self, i: int) -> bool:
-        """Whether nothing at all is drawn on the page."""
+        """Whether nothing at all is drawn on the page, or words only beside it."""
         page = self._pdf[i]
         try:
-            return int(pdfium_c.FPDFPage_CountObjects(page.raw)) == 0
+            return i in self._beside or int(pdfium_c.FPDFPage_CountObjects(page.raw)) == 0
         finally:
             page.close()
 
@@ -145,6 +150,7 @@ class _Display:
 
     def __init__(self, page: Any) -> None:
         self.rotation: int = page.get_rotation()
+        self.size: tuple[float, float] = page.get_size()
         self.left, self.bottom, self.right, self.top = page.get_bbox()
 
     def boxes(
@@ -180,7 +186,8 @@ def _is_level(page: Any) -> bool:
     return bool(len([angle for angle in angles if math.cos(angle) > 0.9]) * 2 > n)
 
 
-def _read_page(page: Any, display: _Display) -> tuple[str, array[int]]:
+def _read_page(page: Any, display: _Display) -> tuple[str, array[int], int]:
+    """Text, words, and how many words stand beside the page."""
     text_page = page.get_textpage()
     try:
         raw = _raw_text(text_page)
@@ -188,8 +195,10 @@ def _read_page(page: Any, display: _Display) -> tuple[str, array[int]]:
         text, parts = _logical(text_page.raw, cleaned), cleaned.parts()
         words = _words(text_page.raw, parts, cleaned.origin, display)
         if len(words) < 6 * len(parts):
-            return text, words  # where some words have no place, none is moved
-        return footnotes_last(*in_reading_order(text, words))
+            return text, words, 0  # where some words have no place, none is moved
+        text, words = without_those_beside(text, words, *display.size)
+        text, words = footnotes_last(*in_reading_order(text, words))
+        return text, words, len(parts) - len(words) // 6
     finally:
         text_page.close()
 

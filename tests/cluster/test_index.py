@@ -162,6 +162,18 @@ def test_a_shard_that_cannot_run_is_named(sharded: Library, write_pdf: WritePdf)
         steps_in_shards(sharded, [write_some(write_pdf)], N, runner)
 
 
+def test_a_damaged_shard_stops_no_other(sharded: Library, write_pdf: WritePdf) -> None:
+    docs = write_for_each_shard(write_pdf, "a", N)
+    index_in_shards(sharded, [docs], N)
+    (shard_folder(sharded.folder, 1) / "store.db").write_bytes(b"no database" * 1000)
+    write_for_each_shard(write_pdf, "b", N)
+    with pytest.raises(ClusterError, match=r"shard 1 of 3 could not be written.*damaged"):
+        index_in_shards(sharded, [docs], N)
+    kept = {shard_of(document.id, N) for document in sharded.store.documents()}
+    names = {path.name[0] for d in sharded.store.documents() for path in d.paths}
+    assert (kept, names) == ({0, 2}, {"a", "b"})
+
+
 def test_a_collection_keeps_its_number_of_shards(tmp_path: Path) -> None:
     assert make_shards(tmp_path / "a", None, 5) == 5
     assert make_shards(tmp_path / "a", None, 9) == 5

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from shards_here import index_in_shards
 
-from ragformer.cluster.layout import shard_folder, shard_of
-from ragformer.cluster.opening import open_index
+from ragformer.cluster.layout import LABEL, make_shards, refuse_shards, shard_folder, shard_of
+from ragformer.cluster.opening import list_collections, open_index
 from ragformer.errors import InputError, StoreError, StoreReadOnlyError
 from ragformer.library import Library, open_library
 from ragformer.retrieve.question import understand
@@ -186,6 +186,32 @@ def test_a_damaged_shard_is_named_from_the_start(spoiled: Callable[[], Library])
         assert library.search("boiler", 5)
         assert "shard 2" in library.ask("Which boiler?").note
         assert any("damaged" in fault for fault in library.store.check())
+
+
+def test_a_shard_without_a_byte_is_named(spoiled: Callable[[], Library]) -> None:
+    with spoiled() as library:
+        (shard_folder(library.folder, 2) / "store.db").write_bytes(b"")
+    for _ in range(2):  # opening it must not make it one that is whole
+        [counts] = list_collections(library.folder.parent)
+        assert "shard 2" in counts.fault
+    with spoiled() as library:
+        assert library.search("boiler", 5)
+        assert "store.db in" in library.ask("Which boiler?").note
+        assert any("(0 bytes)" in fault for fault in library.store.check())
+
+
+def test_shards_without_their_label_are_no_other_collection(spoiled: Callable[[], Library]) -> None:
+    with spoiled() as library:
+        (library.folder / LABEL).unlink()
+    [counts] = list_collections(library.folder.parent)
+    assert (counts.name, LABEL in counts.fault) == ("many", True)
+    with spoiled() as library:
+        with pytest.raises(StoreError, match=f"{LABEL} does not say how many"):
+            library.search("boiler")
+        with pytest.raises(StoreError, match=f"{LABEL} does not say how many"):
+            make_shards(library.folder, None, 5)
+        with pytest.raises(InputError, match="kept in shards"):
+            refuse_shards(library.folder)
 
 
 def test_with_no_shard_left_there_is_an_error(spoiled: Callable[[], Library]) -> None:

@@ -84,6 +84,31 @@ def test_boxes_start_at_the_crop_box(make_pdf: MakePdf, rewrite: Rewrite) -> Non
     assert cropped == pytest.approx((x0 - 40, y0 - 50, x1 - 40, y1 - 50), abs=0.02)
 
 
+def test_words_beside_the_page_are_no_text_of_it(make_pdf: MakePdf, rewrite: Rewrite) -> None:
+    """A spread cut in two: the same drawing under two crop boxes, and under a third without words.
+
+    Turned, as such pages are.
+    """
+    lines = [
+        (40, 700, 12, "Left of the fold"),
+        (340, 700, 12, "right of it"),
+        (40, 650, 12, "Down"),
+    ]
+    path = make_pdf("a.pdf", [lines] * 3)
+
+    def crop(writer: pypdf.PdfWriter) -> None:
+        for page, (x0, x1) in zip(writer.pages, ((0, 300), (300, 600), (500, 600)), strict=True):
+            page.cropbox.lower_left, page.cropbox.upper_right = (x0, 0), (x1, 800)
+            page.rotate(90)
+
+    pages = read_pdf(rewrite(path, "b.pdf", crop)).pages
+    assert [page.text for page in pages] == ["Left of the fold\nDown", "right of it", ""]
+    assert [page.status for page in pages] == ["text", "text", "empty"]
+    for page in pages[:2]:
+        assert all(0 < w.x0 < w.x1 < 800 and 0 < w.y0 < w.y1 < 300 for w in page.words)
+        assert [page.text[w.start : w.end] for w in page.words] == page.text.split()
+
+
 def test_characters_beyond_the_usual_keep_boxes_in_step(one_page: Callable[..., Path]) -> None:
     content = b"BT /F1 20 Tf 100 700 Td (xA yo) Tj 0 -30 Td (oBce end) Tj ET"
     page = read_pdf(one_page("a.pdf", content, TO_UNICODE)).pages[0]
