@@ -68,6 +68,8 @@ def recipe_command(name: str) -> click.Command:
 
 def _option(field: dataclasses.Field[Any], kind: Any) -> click.Option:
     name, click_type = f"--{field.name.replace('_', '-')}", _click_type(kind)
+    if field.name.endswith("_every"):  # so many steps: from none to the next is no way
+        click_type = click.IntRange(1)
     if field.default is dataclasses.MISSING:
         return click.Option([name], type=click_type, required=True)
     return click.Option([name], type=click_type, default=field.default, show_default=True)

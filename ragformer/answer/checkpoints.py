@@ -8,6 +8,7 @@ opened. Tensors go from the source's files to the new ones a shard at a time.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ from ragformer.nn.config import (
     read_optional_config,
     write_model_config,
 )
-from ragformer.nn.families import Family, read_family, their_tensor
+from ragformer.nn.families import Family, read_family, their_name, their_tensor
 from ragformer.nn.heads import Decoder
 from ragformer.retrieve.checkpoints import Imported, new_folder
 from ragformer.text.chat_template import ChatTemplate
@@ -39,6 +40,7 @@ PLAIN = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}Answe
 _SYMBOLS = ("bos_token", "eos_token", "unk_token", "pad_token")
 # Of tensors that say nothing: masks and frequencies that older files saved.
 _IDLE = (".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def import_decoder(source: Path, out: Path | None = None, name: str | None = Non
         )
     chat = _chat(source, tokenizer)
     with _tensors(source) as tensors:
+        config = _untied(config, family, tensors)
         model, unused = _loaded(source, family, config, tensors)
         folder = new_folder(out, name or source.resolve().name)
         save_weights(model, folder, shard_bytes=SHARD_BYTES)
@@ -91,15 +94,34 @@ def _loaded(
         tensor: Tensor = tensors[stored].get_tensor(stored)
         return tensor
 
-    dtype = read(next(iter(family.names.values())).replace("*", "weight")).dtype
-    if not dtype.is_floating_point or dtype.itemsize < 2:
-        raise WeightsError(f"the weights in {source} are {dtype}; this imports 16 and 32 bits")
+    # Before a model is built of as many layers as a file says.
+    read(their_name(f"transformer.blocks.{config.n_layers - 1}.attn_norm.weight", family))
     with torch.device("meta"):
-        model = Decoder(config).to(dtype)
+        model = Decoder(config)
     found = {name: their_tensor(name, family, read) for name in model.state_dict()}
+    for name, tensor in found.items():
+        if tensor.dtype not in _DTYPES:
+            raise WeightsError(f"{name} in {source} is {tensor.dtype}; this imports 16 and 32 bits")
+    for name, parameter in model.named_parameters():  # each stays as fine as it was saved
+        parameter.data = parameter.data.to(found[name].dtype)
     fill(model, found, source)
     left = sorted(name for name in set(tensors) - asked if not name.endswith(_IDLE))
     return model, [name for name in left if not (config.tie_embeddings and "lm_head" in name)]
+
+
+def _untied(
+    config: TransformerConfig, family: Family, tensors: Mapping[str, Any]
+) -> TransformerConfig:
+    """The config, not tied where the file says so and holds a head that is not its embeddings: the
+    reference believes the head."""
+    head, embed = (
+        their_name(name, family) for name in ("lm_head.weight", "transformer.embed.weight")
+    )
+    stored = embed if embed in tensors else embed.partition(".")[2]
+    if not config.tie_embeddings or head not in tensors or stored not in tensors:
+        return config
+    same = torch.equal(tensors[head].get_tensor(head), tensors[stored].get_tensor(stored))
+    return config if same else dataclasses.replace(config, tie_embeddings=False)
 
 
 @contextmanager
@@ -127,6 +149,11 @@ def _tensors(folder: Path) -> Iterator[dict[str, Any]]:
                 shard = stack.enter_context(safe_open(path, framework="pt"))
             except (SafetensorError, OSError) as error:
                 raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+            if twice := sorted(found.keys() & set(shard.keys())):
+                raise WeightsError(
+                    f"{twice[0]} stands in two files of {folder}, {path.name} is one; keep those of"
+                    " one model"
+                )
             found |= dict.fromkeys(shard.keys(), shard)
         yield found
 
@@ -135,7 +162,10 @@ def _chat(source: Path, tokenizer: ChatTokenizer) -> Chat:
     values = read_optional_config(source / "tokenizer_config.json")
     symbols = {name: text for name in _SYMBOLS if (text := _text(values.get(name)))}
     file = source / "chat_template.jinja"
-    template = file.read_text("utf-8") if file.is_file() else _template(values) or PLAIN
+    try:
+        template = file.read_text("utf-8") if file.is_file() else _template(values) or PLAIN
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{file} is not UTF-8 text: {error}") from error
     ChatTemplate(template, symbols).parts([{"role": "user", "content": "?"}])
     stops = _stops(source, tokenizer)
     if eos := symbols.get("eos_token"):
@@ -151,7 +181,9 @@ def _stops(source: Path, tokenizer: ChatTokenizer) -> dict[str, None]:
     for name in ("generation_config.json", "config.json"):
         said = read_optional_config(source / name).get("eos_token_id")
         for token in said if isinstance(said, list) else [said]:
-            if isinstance(token, int) and (text := tokenizer.text_of(token)):
+            if not isinstance(token, int) or not 0 <= token < tokenizer.vocab_size:
+                continue
+            if text := tokenizer.text_of(token):
                 stops[text] = None
     return stops
 
@@ -160,7 +192,8 @@ def _template(values: dict[str, Any]) -> str:
     """The template in tokenizer_config.json: one, or the default of several."""
     said = values.get("chat_template")
     if isinstance(said, list):
-        said = next((t.get("template") for t in said if t.get("name") == "default"), None)
+        named = [template for template in said if isinstance(template, dict)]
+        said = next((t.get("template") for t in named if t.get("name") == "default"), None)
     return said if isinstance(said, str) else ""
 
 

@@ -57,7 +57,7 @@ def import_model(
             f"{source} is a BERT without modules.json, so nothing says how it makes a vector of a"
             " text; give a folder that sentence-transformers saved"
         )
-    if kind not in FAMILIES:
+    if kind not in list(FAMILIES):
         raise WeightsError(
             f"{source} is of model_type {kind!r}; this imports decoders of {', '.join(FAMILIES)},"
             " and encoders that sentence-transformers saved"

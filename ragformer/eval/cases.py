@@ -99,6 +99,8 @@ def read_reading(path: Path) -> list[ReadingCase]:
     """A reading file: {"id","question","answers","answerable"} and "context" or "passages"."""
     cases: list[ReadingCase] = []
     for row in _rows(path, "question", "answers"):
+        for answer in row["answers"]:
+            _require(answer, dict, f"{path} has a row of which an answer")
         golds = tuple(str(answer["text"]) for answer in row["answers"] if answer["text"])
         sources, gold_sources = _sources(row, path)
         answerable = row.get("answerable", bool(golds))
@@ -125,10 +127,15 @@ def _sources(
     """What there is to read, and which of it holds the answer."""
     if "passages" in row:
         passages = row["passages"]
+        _require(passages, list, f"{path} has a row whose passages")
+        for passage in passages:
+            _require(passage, dict, f"{path} has a row of which a passage")
+            _require(passage["text"], str, f"{path} has a row of which a passage's text")
         gold = tuple(index for index, passage in enumerate(passages) if passage.get("gold"))
         return tuple((p.get("title", ""), p["text"]) for p in passages), gold
     if "context" not in row:
         raise InputError(f"{path} has a row with neither a context nor passages")
+    _require(row["context"], str, f"{path} has a row whose context")
     return ((row.get("title", ""), row["context"]),), (0,)
 
 
@@ -290,4 +297,16 @@ def _rows(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
         missing = [key for key in needed if key not in row]
         if missing:
             raise InputError(f"{path} has a row without {' and '.join(missing)}; has it this form?")
+        for key in needed:
+            _require(row[key], _KINDS.get(key, str), f"{path} has a row whose {key}")
         yield row
+
+
+_KINDS: dict[str, type] = {"answers": list, "positive_ids": list, "_id": object, "id": object}
+"""Of fields that are no text."""
+_NAMES: dict[type, str] = {list: "a list", dict: "an object with a text", str: "text"}
+
+
+def _require(value: object, kind: type, whose: str) -> None:
+    if not isinstance(value, kind) or (isinstance(value, dict) and "text" not in value):
+        raise InputError(f"{whose} is {str(value)[:40]!r}, not {_NAMES[kind]}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +36,15 @@ class RopeScaling:
     low_freq_factor: float
     high_freq_factor: float
     trained_seq_len: int
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _require_positive(name, getattr(self, name))
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise WeightsError(
+                f"low_freq_factor {self.low_freq_factor} is not below high_freq_factor"
+                f" {self.high_freq_factor}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,10 @@ class TransformerConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise WeightsError(f"{name} is {value!r}; it must be a whole number from 1")
+        for name in ("rope_theta", "norm_eps", "logit_scale"):
+            _require_positive(name, getattr(self, name))
+        if not isinstance(self.tie_embeddings, bool):
+            raise WeightsError(f"tie_embeddings is {self.tie_embeddings!r}; it is true or false")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise WeightsError(
@@ -114,13 +128,18 @@ class TransformerConfig:
         return cls(**values)
 
 
+def _require_positive(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise WeightsError(f"{name} is {value!r}; it must be a number above 0")
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The object in a config.json, or a WeightsError that says what is wrong with the file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise WeightsError(f"there is no {path}; is the model folder complete?") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise WeightsError(f"{path} does not hold a JSON object")

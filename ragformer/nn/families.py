@@ -140,7 +140,7 @@ def read_family(folder: Path) -> tuple[Family, TransformerConfig]:
     path = folder / "config.json"
     values = read_config(path)
     name = values.get("model_type")
-    if name not in FAMILIES:
+    if name not in list(FAMILIES):  # a list can be asked for anything that JSON holds
         raise WeightsError(
             f"{path} is of model_type {name!r}; this imports decoders of {', '.join(FAMILIES)}"
         )
@@ -148,13 +148,14 @@ def read_family(folder: Path) -> tuple[Family, TransformerConfig]:
     if missing := sorted(set(family.sizes.values()) - set(values) - {"num_key_value_heads"}):
         raise WeightsError(f"{path} has no {', '.join(missing)}")
     _refuse_unknown(values, family, path)
+    tied = values.get("tie_word_embeddings")
     sizes = {ours: values[theirs] for ours, theirs in family.sizes.items() if theirs in values}
     theta, scaling = _rope(values, path)
     config = TransformerConfig(
         **{"n_kv_heads": sizes["n_heads"], **sizes, **family.choices},
         rope_theta=theta,
         rope_scaling=scaling,
-        tie_embeddings=values.get("tie_word_embeddings", family.tied),
+        tie_embeddings=family.tied if tied is None else tied,
     )
     # Where GPT-2 says no width of its MLP, and others none of a head, it follows from d_model.
     d_head = values.get("head_dim") or config.d_model // config.n_heads
@@ -163,12 +164,19 @@ def read_family(folder: Path) -> tuple[Family, TransformerConfig]:
 
 
 def their_tensor(ours: str, family: Family, read: Callable[[str], Tensor]) -> Tensor:
-    """The tensor that `ours` is called here, out of those that `read` gives by their names."""
+    """The tensor that `ours` is called here, out of those that `read` gives by their names.
+
+    Raises WeightsError where it is a third of one that has no thirds.
+    """
     name, _, third = filled_row(ours, family.names).partition("[")
     tensor = read(name)
     if family.transposed and tensor.dim() == 2 and ".blocks." in ours:
         tensor = tensor.T
-    return tensor.chunk(3)[int(third[0])] if third else tensor
+    if not third:
+        return tensor
+    if not tensor.dim() or len(tensor) % 3:
+        raise WeightsError(f"{name} has shape {list(tensor.shape)}, of which there is no third")
+    return tensor.chunk(3)[int(third[0])]
 
 
 def their_name(ours: str, family: Family) -> str:
@@ -182,7 +190,9 @@ def _refuse_unknown(values: Mapping[str, Any], family: Family, path: Path) -> No
         idle = name == "sliding_window" and values.get("use_sliding_window") is False
         if values.get(name, allowed[0]) not in allowed and not idle:
             raise WeightsError(f"{path} says {name} {values[name]!r}; this imports {allowed[0]!r}")
-    if other := sorted(set(values.get("layer_types") or []) - {"full_attention"}):
+    layers = values.get("layer_types") or []
+    kinds = {str(kind) for kind in (layers if isinstance(layers, list) else [layers])}
+    if other := sorted(kinds - {"full_attention"}):
         raise WeightsError(f"{path} has layers of {', '.join(other)}; full_attention only")
     known = {*family.sizes.values(), *family.fixed, *_SILENT, "layer_types", "n_inner"}
     # Nothing is said by a field that is null, false or empty.
@@ -192,22 +202,34 @@ def _refuse_unknown(values: Mapping[str, Any], family: Family, path: Path) -> No
         )
 
 
+_ROPE = frozenset(
+    """rope_type type rope_theta factor low_freq_factor high_freq_factor
+    original_max_position_embeddings""".split()  # noqa: SIM905
+)
+
+
 def _rope(values: Mapping[str, Any], path: Path) -> tuple[float, RopeScaling | None]:
     """The base of the rotary frequencies, and how they are scaled; older files and newer ones."""
-    said = values.get("rope_parameters") or {}
-    scaling = said or values.get("rope_scaling") or {}
-    theta = float(said.get("rope_theta") or values.get("rope_theta") or 10_000.0)
+    scaling = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    if not isinstance(scaling, dict):
+        raise WeightsError(f"{path} says of its rotary positions {scaling!r}, which is no object")
+    theta = scaling.get("rope_theta") or values.get("rope_theta") or 10_000.0
     kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind not in ("default", "llama3"):
+        raise WeightsError(f"{path} scales its rotary positions by {kind!r}; this knows 'llama3'")
+    if unknown := sorted(set(scaling) - _ROPE):
+        raise WeightsError(
+            f"{path} has {', '.join(unknown)} of its rotary positions, which this does not know and"
+            " will not ignore"
+        )
     if kind == "default":
         return theta, None
-    if kind != "llama3":
-        raise WeightsError(f"{path} scales its rotary positions by {kind!r}; this knows 'llama3'")
     try:
         return theta, RopeScaling(
-            factor=float(scaling["factor"]),
-            low_freq_factor=float(scaling["low_freq_factor"]),
-            high_freq_factor=float(scaling["high_freq_factor"]),
-            trained_seq_len=int(scaling["original_max_position_embeddings"]),
+            factor=scaling["factor"],
+            low_freq_factor=scaling["low_freq_factor"],
+            high_freq_factor=scaling["high_freq_factor"],
+            trained_seq_len=scaling["original_max_position_embeddings"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise WeightsError(f"{path} has a rope_scaling without a usable {error}") from error

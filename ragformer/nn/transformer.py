@@ -55,10 +55,14 @@ def rope_table(
 def _frequencies(
     d_head: int, theta: float, scaling: RopeScaling | None, device: torch.device
 ) -> Tensor:
-    """Of every entry, float32 [E]; made once, as a decode step has no time for it."""
+    """Of every entry, float32 [E]; made once, as a decode step has no time for it.
+
+    A position multiplies the last bit of a frequency: here and in `stretched` the operations are
+    those, in that order, by which other families' models were trained.
+    """
     with torch.inference_mode(False):
         exponents = torch.arange(0, d_head, 2, device=device, dtype=torch.float32)
-        frequencies = theta ** (-exponents / d_head)
+        frequencies = 1.0 / theta ** (exponents / d_head)
         if scaling is not None:
             frequencies = stretched(frequencies, scaling)
         return torch.cat([frequencies, frequencies])
@@ -76,9 +80,9 @@ def sinusoids(positions_BT: Tensor, d_model: int, theta: float) -> Tensor:
 def stretched(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
     """The frequencies of `RopeScaling`: fast ones kept, slow ones divided, and a slope between."""
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    waves = scaling.trained_seq_len * frequencies / (2 * torch.pi)
+    waves = scaling.trained_seq_len / (2 * torch.pi / frequencies)
     kept = ((waves - low) / (high - low)).clamp(0, 1)
-    return frequencies * (kept + (1 - kept) / scaling.factor)
+    return (1 - kept) * frequencies / scaling.factor + kept * frequencies
 
 
 def apply_rope(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

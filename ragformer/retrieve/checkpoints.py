@@ -36,6 +36,8 @@ from ragformer.nn.names import BERT, bert_config, renamed
 from ragformer.retrieve.embed import Encoder, TextForm, load_encoder
 from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
 
+IN_THE_BOX = ("box", "encoder", "decoder")
+"""What `models use` and `models info` call the models that came with the program."""
 _MODULES = ["Transformer", "Pooling", "Normalize"]  # in this order, the last may be left out
 _OLD_POOLING = "pooling_mode_"
 _SILENT = -1000.0  # a log weight that is 0 in float32
@@ -103,6 +105,8 @@ def new_folder(out: Path | None, name: str) -> Path:
     """An empty folder for an imported model: `out`, or one of this name in the home."""
     if not name or Path(name).name != name:
         raise InputError(f"a model cannot be called {name!r}; give a plain name")
+    if out is None and name in IN_THE_BOX:
+        raise InputError(f"{name!r} means a model in the box; give this one another name by --name")
     settings = load_settings()
     folder = settings.models_home / name if out is None else out
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -15,6 +15,11 @@ from typing import Any, NoReturn
 from ragformer.errors import NotFoundError, WeightsError
 
 _PLACE = "the-content-of-message-{}-stands-here"
+# What a stranger's program, which a template is, was seen to raise.
+_RAISED = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError),
+    *(TypeError, ValueError),
+)
 _PLACES = re.compile(_PLACE.format(r"(\d+)"))
 
 
@@ -46,7 +51,7 @@ class ChatTemplate:
         self.symbols = dict(symbols)
         try:
             self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, RecursionError) as error:
             raise WeightsError(f"the model's chat template is none: {error}") from error
 
     def _refuse(self, said: str) -> NoReturn:
@@ -60,7 +65,7 @@ class ChatTemplate:
         """
         try:
             return self._parts(messages)
-        except (self._error, TypeError, ValueError) as error:
+        except (self._error, *_RAISED) as error:
             if len(messages) < 2 or messages[0]["role"] != "system":
                 raise WeightsError(f"the model's chat template fails: {error}") from error
         first, second, *rest = messages

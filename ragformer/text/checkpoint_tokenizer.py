@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 
-def _open(path: Path) -> tokenizers.Tokenizer:
+def _open(path: Path, change: Callable[[bytes], bytes] = bytes) -> tokenizers.Tokenizer:
+    """The tokenizer in the file, of whose bytes `change` makes others."""
     try:
         import tokenizers
     except ImportError as error:
@@ -24,7 +25,7 @@ def _open(path: Path) -> tokenizers.Tokenizer:
             f"{path} needs the package tokenizers; run: pip install 'ragformer[checkpoints]'"
         ) from error
     try:
-        model = tokenizers.Tokenizer.from_buffer(path.read_bytes())
+        model = tokenizers.Tokenizer.from_buffer(change(path.read_bytes()))
     except FileNotFoundError as error:
         raise WeightsError(f"there is no {path}; is the model folder complete?") from error
     except Exception as error:  # the package raises no narrower one
@@ -32,6 +33,24 @@ def _open(path: Path) -> tokenizers.Tokenizer:
     model.no_truncation()
     model.no_padding()
     return model
+
+
+def _without_blank(data: bytes) -> bytes:
+    """The same tokenizer.json, putting no blank in front of a text: Llama 2's does."""
+    if not any(word in data for word in (b"Prepend", b"Metaspace", b"add_prefix_space")):
+        return data
+    told: dict[str, Any] = json.loads(data)
+    for name, parts in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
+        whole = told.get(name) or {}
+        steps = [step for step in whole.get(parts, [whole]) if step.get("type") != "Prepend"]
+        for step in steps:
+            step |= {"Metaspace": _NEVER, "ByteLevel": _NO_SPACE}.get(step.get("type"), {})
+        told[name] = {"type": "Sequence", parts: steps} if any(steps) else None
+    return json.dumps(told).encode()
+
+
+_NO_SPACE = {"add_prefix_space": False}
+_NEVER = {"prepend_scheme": "never", **_NO_SPACE}
 
 
 class CheckpointTokenizer:
@@ -68,13 +87,15 @@ class CheckpointTokenizer:
 class ChatTokenizer:
     """The tokenizer of a decoder: text and prompts to token ids, and the bytes of each token.
 
-    Two readings of one file: in a template its symbols count, in a text "<|im_end|>" is ten
-    characters like any others.
+    Readings of one file: in a template its symbols count, in a text "<|im_end|>" is ten characters
+    like any others. What stands behind something gets no blank in front that is not its own.
     """
 
     def __init__(self, path: Path) -> None:
-        self._symbols, self._plain = _open(path), _open(path)
+        self._symbols = _open(path)
+        self._behind, self._plain = _open(path, _without_blank), _open(path, _without_blank)
         self._plain.encode_special_tokens = True
+        self._added = frozenset(self._symbols.get_added_tokens_decoder())
         self.path = path
         self.vocab_size: int = max(self._plain.get_vocab().values(), default=0) + 1
 
@@ -86,9 +107,15 @@ class ChatTokenizer:
         """Token ids of a prompt: symbols where the template says so and nowhere else."""
         ids: list[int] = []
         for part in parts:
-            model = self._plain if part.content else self._symbols
-            ids += model.encode(part.text, add_special_tokens=False).ids
+            ids += self.encode(part.text) if part.content else self._template(part.text, not ids)
         return ids
+
+    def _template(self, text: str, first: bool) -> list[int]:
+        """Token ids of a part of a template, where `first` is whether nothing stands before it."""
+        ids = list(self._symbols.encode(text, add_special_tokens=False).ids)
+        if first or (ids and ids[0] in self._added):
+            return ids
+        return list(self._behind.encode(text, add_special_tokens=False).ids)
 
     def symbol(self, text: str) -> int | None:
         """The id of a symbol by its text."""

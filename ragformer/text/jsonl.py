@@ -36,7 +36,9 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in read_lines(path):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+            if "\\ud" in line.lower():  # half a character would fail wherever it is first read
+                json.dumps(row, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path} line {number} is not a JSON object but {line[:40].strip()}")

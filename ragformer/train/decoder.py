@@ -44,6 +44,7 @@ from ragformer.train.loop import (
 from ragformer.train.parts import in_parts, load_parts, save_parts, whole_weights
 from ragformer.train.reading_batch import IGNORE, MAX_TOKENS, Batch, Collator, Row
 from ragformer.train.reading_data import (
+    SHORTEST_PASSAGE,
     WEIGHTS,
     cloze_example,
     load_sources,
@@ -102,6 +103,11 @@ def main(config: Config) -> Iterator[str]:
 
 
 def _train(config: Config, spread: Spread) -> Iterator[str]:
+    if config.characters < SHORTEST_PASSAGE:  # nothing would be left out of so short a passage
+        raise InputError(
+            f"a passage of {config.characters} characters is too short to learn reading from; give"
+            f" --characters {SHORTEST_PASSAGE} or more"
+        )
     torch.manual_seed(config.seed)
     reuse_memory()
     device = pick_device()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -101,7 +102,10 @@ def start_from(table_VD: Tensor, path: Path, share: float = 1.0) -> None:
 
     share: of a row's variance; the rest is what stood there. The table keeps its scale.
     """
-    vectors_VD = load_file(path)["vectors"]
+    try:
+        vectors_VD = load_file(path)["vectors"]
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path} is no file of `ragformer train embeddings`: {error}") from error
     if vectors_VD.shape != table_VD.shape:
         raise InputError(
             f"{path} holds vectors {list(vectors_VD.shape)}, not {list(table_VD.shape)}"

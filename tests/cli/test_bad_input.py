@@ -253,3 +253,11 @@ def test_index_and_ask_open_no_socket(home: Path, write_pdf: WritePdf) -> None:
     command = [sys.executable, "-c", code, str(path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("recipe", ["encoder", "decoder"])
+@pytest.mark.parametrize("option", ["--save-every", "--dev-every"])
+def test_no_steps_from_one_time_to_the_next_is_refused(ragformer, tmp_path, recipe, option):
+    places = [word for name in ("data", "out", "work") for word in (f"--{name}", tmp_path / name)]
+    ran = ragformer("train", recipe, *places, option, "0")
+    assert (ran.code, "0 is not in the range x>=1" in ran.err) == (2, True)

@@ -215,6 +215,25 @@ def test_what_is_wrong_with_a_file_is_said_in_one_sentence(tmp_path):
         read_pdfqa(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"question": None}, "whose question is 'None', not text"),
+        ({"context": 5}, "whose context is '5', not text"),
+        ({"answers": "x"}, "whose answers is 'x', not a list"),
+        ({"answers": ["x"]}, "an answer is 'x', not an object with a text"),
+        ({"answers": [{"start": 1}]}, "of which an answer is"),
+        ({"passages": {"text": "x"}}, "whose passages is .* not a list"),
+        ({"passages": ["x"]}, "a passage is 'x', not an object with a text"),
+        ({"passages": [{"title": "", "text": 5}]}, "a passage's text is '5', not text"),
+    ],
+)
+def test_a_value_of_another_kind_is_said(tmp_path, changes, said):
+    row = {"question": "?", "context": "Two months.", "answers": [{"text": "Two"}]}
+    with pytest.raises(InputError, match=said):
+        read_reading(write(tmp_path / "a.jsonl", [row | changes], ""))
+
+
 def test_reading_cases_are_held_out_by_their_title_or_passage():
     held = next(name for name in map(str, range(1000)) if is_held_out(name))
     cases = [

@@ -15,6 +15,7 @@ from ragformer.nn.cache import KVCache
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.families import read_family, their_tensor
 from ragformer.nn.heads import Decoder
+from ragformer.nn.transformer import rope_table
 
 SIZES = {
     "vocab_size": 90,
@@ -34,9 +35,9 @@ STRETCHED = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
-GPT2 = {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+GPT2_SIZES = {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "gpt2": ("GPT2", GPT2),
+    "gpt2": ("GPT2", GPT2_SIZES),
     "llama": ("Llama", SIZES),
     "llama3": ("Llama", SIZES | {"rope_parameters": STRETCHED, "head_dim": 16}),
     "smollm": ("Llama", SIZES | {"tie_word_embeddings": True, "num_key_value_heads": 4}),
@@ -77,6 +78,20 @@ def test_logits_are_the_references(saved: tuple[Any, Path]) -> None:
     model = _ours(folder)
     logits_BTV = model.token_logits(model.transformer(IDS_BT))
     torch.testing.assert_close(logits_BTV, reference(IDS_BT).logits, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_angles_far_into_a_text_are_the_references(saved: tuple[Any, Path]) -> None:
+    """A position multiplies what a frequency is off by, be it in its last bit."""
+    reference, folder = saved
+    config = _ours(folder).config
+    if config.position != "rope":
+        pytest.skip("it has no angles")
+    places_11 = torch.tensor([[100_000]])
+    cos_1TE, sin_1TE = reference.model.rotary_emb(torch.zeros(1), places_11)
+    cos, sin = rope_table(places_11, config.d_head, config.rope_theta, config.rope_scaling)
+    torch.testing.assert_close(cos[:, 0], cos_1TE, atol=1e-6, rtol=0)
+    torch.testing.assert_close(sin[:, 0], sin_1TE, atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
@@ -124,6 +139,19 @@ def test_older_files_say_their_rotary_positions_elsewhere(tmp_path: Path) -> Non
         ({"rope_scaling": {"rope_type": "llama3"}}, "without a usable 'factor'"),
         ({"num_key_value_heads": 3}, "n_heads 4 is not a multiple of n_kv_heads 3"),
         ({"hidden_size": "wide"}, "d_model is 'wide'"),
+        ({"model_type": ["qwen2"]}, "is of model_type"),
+        ({"layer_types": 5}, "layers of 5"),
+        ({"tie_word_embeddings": "false"}, "tie_embeddings is 'false'; it is true or false"),
+        ({"rms_norm_eps": "small"}, "norm_eps is 'small'; it must be a number above 0"),
+        ({"rms_norm_eps": float("nan")}, "norm_eps is nan"),
+        ({"rope_theta": "abc"}, "rope_theta is 'abc'"),
+        ({"rope_theta": -5.0}, "rope_theta is -5.0"),
+        ({"rope_scaling": "yarn"}, "rotary positions 'yarn', which is no object"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "has partial_rotary_factor of its"),
+        ({"rope_scaling": STRETCHED | {"attention_factor": 2.0}}, "has attention_factor of its"),
+        ({"rope_scaling": STRETCHED | {"factor": 0}}, "factor is 0; it must be a number above 0"),
+        ({"rope_scaling": STRETCHED | {"factor": "8"}}, "factor is '8'"),
+        ({"rope_scaling": STRETCHED | {"high_freq_factor": 1.0}}, "low_freq_factor 1.0 is not"),
     ],
 )
 def test_what_is_not_our_network_is_refused_by_name(
@@ -131,6 +159,22 @@ def test_what_is_not_our_network_is_refused_by_name(
 ) -> None:
     with pytest.raises(WeightsError, match=said):
         read_family(_write(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (64,)])
+def test_a_tensor_without_thirds_is_named(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "gpt2", "layer_norm_epsilon": 1e-5, **GPT2_SIZES})
+    )
+    family, _ = read_family(tmp_path)
+    with pytest.raises(WeightsError, match=r"transformer\.h\.0\.attn\.c_attn\.bias has shape \["):
+        their_tensor("transformer.blocks.0.attn.k.bias", family, lambda _: torch.zeros(shape))
+
+
+def test_a_config_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(WeightsError, match="is not JSON"):
+        read_family(tmp_path)
 
 
 def test_a_missing_size_is_named(tmp_path: Path) -> None:

@@ -273,6 +273,14 @@ def test_an_import_goes_to_the_home_and_over_nothing(write_bert, home):
         import_encoder(source, source)
 
 
+@pytest.mark.parametrize("name", ["box", "encoder", "decoder"])
+def test_no_model_is_called_like_those_in_the_box(write_bert, tmp_path, home, name):
+    """`models use box` would go back to the box, `models info encoder` show the one in use."""
+    with pytest.raises(InputError, match=f"'{name}' means a model in the box"):
+        import_encoder(write_bert("bert"), name=name)
+    assert import_encoder(tmp_path / "bert", tmp_path / name).folder == tmp_path / name
+
+
 def test_the_encoder_that_is_set_is_the_one_in_use(write_bert, home, monkeypatch):
     folder = import_encoder(write_bert("bert")).folder
     monkeypatch.setenv("RAGFORMER_ENCODER", str(folder))

@@ -6,11 +6,13 @@ import builtins
 import json
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ragformer.errors import NotFoundError, WeightsError
-from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
+from ragformer.text.chat_template import Part
+from ragformer.text.checkpoint_tokenizer import ChatTokenizer, CheckpointTokenizer
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 
@@ -64,3 +66,61 @@ def test_a_damaged_file_is_refused(tmp_path, write_tokenizer):
     path.write_text(json.dumps(bare))
     with pytest.raises(WeightsError, match="puts 0 symbols around a text, not 2"):
         CheckpointTokenizer(path)
+
+
+REPLACED = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+PREPENDED = {"type": "Prepend", "prepend": "▁"}
+BLANK_FIRST = {
+    "llama 2": {"normalizer": {"type": "Sequence", "normalizers": [PREPENDED, REPLACED]}},
+    "llama 2, newer": {
+        "pre_tokenizer": {
+            "type": "Metaspace",
+            "replacement": "▁",
+            "prepend_scheme": "first",
+            "split": False,
+        }
+    },
+    "gpt-2, some": {
+        "pre_tokenizer": {
+            "type": "ByteLevel",
+            "add_prefix_space": True,
+            "trim_offsets": True,
+            "use_regex": True,
+        },
+    },
+}
+
+
+@pytest.fixture(params=BLANK_FIRST)
+def blank_first(request, tmp_path):
+    """The folder's tokenizer.json, which puts a blank in front of a text; characters and bytes."""
+    form = BLANK_FIRST[request.param]
+    byte_level = "ByteLevel" in json.dumps(form)
+    pieces = [
+        "<unk>",
+        "<s>",
+        *(tokenizers.pre_tokenizers.ByteLevel.alphabet() if byte_level else ""),
+    ]
+    pieces += [] if byte_level else [chr(n) for n in range(0x21, 0x7F)] + ["▁"]
+    model = tokenizers.Tokenizer(
+        tokenizers.models.BPE({piece: n for n, piece in enumerate(pieces)}, [], unk_token="<unk>")
+    )
+    model.add_special_tokens(["<s>"])
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(model.to_str()) | form))
+    return path
+
+
+def test_a_prompt_in_parts_has_the_tokens_of_the_whole(blank_first):
+    """A blank that a tokenizer puts in front of a text is in front of the whole, not each part."""
+    parts = [Part("<s>[A] ", False), Part("What is it?", True), Part(" [/A]", False)]
+    whole = "".join(part.text for part in parts)
+    reference = tokenizers.Tokenizer.from_file(str(blank_first))
+    expected = reference.encode(whole, add_special_tokens=False).ids
+    assert ChatTokenizer(blank_first).encode_parts(parts) == expected
+
+
+def test_a_text_is_the_bytes_of_its_tokens(blank_first):
+    tokenizer = ChatTokenizer(blank_first)
+    for text in ('"', " [1]", "What is it?"):
+        assert b"".join(map(tokenizer.token_bytes.get, tokenizer.encode(text))) == text.encode()

@@ -29,6 +29,8 @@ def test_rows_come_back_in_order(tmp_path_factory, written, packed, ascii_only):
     [
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is not JSON"),
         ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
+        ("a.jsonl", b"[" * 100_000, "line 1 is not JSON"),
+        ("a.jsonl", rb'{"a": "\uD800"}', "line 1 is not JSON: .* surrogates not allowed"),
         ("a.jsonl", b"\xff\n", "is not UTF-8 text"),
         ("a.jsonl.xz", b"{}\n", "is not an xz file of UTF-8 text"),
         ("a.jsonl.xz", lzma.compress(b'{"a": 1}\n' * 9)[:-20], "is not an xz file"),

@@ -62,3 +62,13 @@ def test_vectors_of_another_size_are_one_sentence(tmp_path):
     save_file({"vectors": torch.ones(5, 8)}, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=r"a\.safetensors holds vectors \[5, 8\], not \[5, 4\]"):
         start_from(torch.ones(5, 4), tmp_path / "a.safetensors")
+
+
+def test_a_file_that_holds_no_vectors_is_one_sentence(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"a tokenizer, say")
+    with pytest.raises(InputError, match="is no file of `ragformer train embeddings`"):
+        start_from(torch.ones(5, 4), path)
+    save_file({"weights": torch.ones(5, 4)}, path)
+    with pytest.raises(InputError, match="is no file of `ragformer train embeddings`: 'vectors'"):
+        start_from(torch.ones(5, 4), path)

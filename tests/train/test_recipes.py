@@ -245,3 +245,9 @@ def test_a_decoder_is_measured_by_its_averaged_weights_and_trained_on_its_own(de
     assert len(scores(config.work / "decoder-dev.csv", "f1")) == 2
     assert all(0 <= value <= 1 for value in scores(config.work / "decoder-dev.csv", "sentence_hit"))
     assert all(torch.allclose(own[name], measured[name], atol=1e-5) for name in own)
+
+
+@pytest.mark.parametrize("characters", [-5, 0, 299])
+def test_passages_too_short_to_read_are_refused(decoder_config, characters):
+    with pytest.raises(InputError, match=f"of {characters} characters is too short .* 300 or more"):
+        next(decoder.main(decoder_config(characters=characters)))
