@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from ragformer.nn.config import (
 from ragformer.nn.families import Family, read_family, their_name, their_tensor
 from ragformer.nn.heads import Decoder
 from ragformer.retrieve.checkpoints import Imported, new_folder
+from ragformer.retrieve.tokenizer_files import tokenizer_file
 from ragformer.text.chat_template import ChatTemplate
 from ragformer.text.checkpoint_tokenizer import ChatTokenizer
 
@@ -60,8 +62,13 @@ def import_decoder(source: Path, out: Path | None = None, name: str | None = Non
     """
     if not source.is_dir():
         raise InputError(f"there is no folder {source}; give a checkpoint's folder")
+    with TemporaryDirectory(prefix="ragformer-import-") as scratch:
+        return _import(source, out, name or source.resolve().name, Path(scratch))
+
+
+def _import(source: Path, out: Path | None, name: str, scratch: Path) -> Imported:
     family, config = read_family(source)
-    tokenizer = ChatTokenizer(source / "tokenizer.json")
+    tokenizer = ChatTokenizer(tokenizer_file(source, scratch))
     if tokenizer.vocab_size > config.vocab_size:
         raise WeightsError(
             f"the tokenizer of {source} knows {tokenizer.vocab_size} tokens, its config.json says"
@@ -71,7 +78,7 @@ def import_decoder(source: Path, out: Path | None = None, name: str | None = Non
     with _tensors(source) as tensors:
         config = _untied(config, family, tensors)
         model, unused = _loaded(source, family, config, tensors)
-        folder = new_folder(out, name or source.resolve().name)
+        folder = new_folder(out, name)
         save_weights(model, folder, shard_bytes=SHARD_BYTES)
     shutil.copyfile(tokenizer.path, folder / "tokenizer.json")
     values = {"template": chat.template, "symbols": chat.symbols, "stops": list(chat.stops)}

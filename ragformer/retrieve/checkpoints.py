@@ -34,6 +34,7 @@ from ragformer.nn.config import (
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.nn.names import BERT, bert_config, renamed
 from ragformer.retrieve.embed import Encoder, TextForm, load_encoder
+from ragformer.retrieve.tokenizer_files import tokenizer_file
 from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
 
 IN_THE_BOX = ("box", "encoder", "decoder")
@@ -81,16 +82,17 @@ def import_encoder(
     the home calls it, instead of the source's own folder name. Raises WeightsError for what is
     damaged or no BERT sentence encoder.
     """
-    read = _read_source(source)
-    form = read.form
-    if query_prefix is not None:
-        form = dataclasses.replace(form, query_prefix=query_prefix)
-    if passage_prefix is not None:
-        form = dataclasses.replace(form, passage_prefix=passage_prefix)
-    model, unused = _load_model(read)
-    folder = new_folder(out, name or source.resolve().name)
-    save_weights(model, folder, shard_bytes=sys.maxsize)
-    shutil.copyfile(read.tokenizer.path, folder / "tokenizer.json")
+    with TemporaryDirectory(prefix="ragformer-import-") as scratch:
+        read = _read_source(source, Path(scratch))
+        form = read.form
+        if query_prefix is not None:
+            form = dataclasses.replace(form, query_prefix=query_prefix)
+        if passage_prefix is not None:
+            form = dataclasses.replace(form, passage_prefix=passage_prefix)
+        model, unused = _load_model(read)
+        folder = new_folder(out, name or source.resolve().name)
+        save_weights(model, folder, shard_bytes=sys.maxsize)
+        shutil.copyfile(read.tokenizer.path, folder / "tokenizer.json")
     write_model_config(read.config, "encoder", folder, texts=dataclasses.asdict(form))
     return Imported(folder, unused)
 
@@ -117,14 +119,14 @@ def new_folder(out: Path | None, name: str) -> Path:
     return folder
 
 
-def _read_source(source: Path) -> _Source:
+def _read_source(source: Path, scratch: Path) -> _Source:
     if not source.is_dir():
         raise InputError(f"there is no folder {source}; give one that sentence-transformers saved")
     modules = _modules(source)
     folder = modules["Transformer"]
     config = bert_config(folder)
     texts = read_optional_config(folder / "sentence_bert_config.json")
-    tokenizer = CheckpointTokenizer(folder / "tokenizer.json")
+    tokenizer = CheckpointTokenizer(tokenizer_file(folder, scratch))
     if texts.get("do_lower_case") and tokenizer.encode("A") != tokenizer.encode("a"):
         raise WeightsError(f"{folder} asks for lower case and its tokenizer keeps capitals")
     prompts = _prompts(source, normalized="Normalize" in modules)

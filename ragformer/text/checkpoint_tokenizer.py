@@ -49,6 +49,13 @@ def _without_blank(data: bytes) -> bytes:
     return json.dumps(told).encode()
 
 
+def _without_symbols(data: bytes) -> bytes:
+    """The same and no token added to the vocabulary, so that no text is one: encode_special_tokens
+    would leave those that are not marked special, as Qwen3's "</think>"."""
+    told: dict[str, Any] = json.loads(_without_blank(data))
+    return json.dumps(told | {"added_tokens": []}).encode()
+
+
 _NO_SPACE = {"add_prefix_space": False}
 _NEVER = {"prepend_scheme": "never", **_NO_SPACE}
 
@@ -93,11 +100,10 @@ class ChatTokenizer:
 
     def __init__(self, path: Path) -> None:
         self._symbols = _open(path)
-        self._behind, self._plain = _open(path, _without_blank), _open(path, _without_blank)
-        self._plain.encode_special_tokens = True
+        self._behind, self._plain = _open(path, _without_blank), _open(path, _without_symbols)
         self._added = frozenset(self._symbols.get_added_tokens_decoder())
         self.path = path
-        self.vocab_size: int = max(self._plain.get_vocab().values(), default=0) + 1
+        self.vocab_size: int = max(self._symbols.get_vocab().values(), default=0) + 1
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, none of them a symbol."""

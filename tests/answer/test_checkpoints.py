@@ -17,6 +17,7 @@ from ragformer.answer.checkpoints import chat_of, import_decoder
 from ragformer.errors import WeightsError
 from ragformer.nn.checkpoint import read_tensors
 from ragformer.nn.config import model_config
+from ragformer.text.checkpoint_tokenizer import ChatTokenizer
 
 EMBED, UP, HEAD = "model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"
 
@@ -86,6 +87,23 @@ def test_a_head_that_is_the_embeddings_is_kept_once(source: Path, out: Path) -> 
     assert imported.unused == []
     assert model_config(imported.folder, "decoder").tie_embeddings
     assert HEAD not in read_tensors(imported.folder)
+
+
+def test_older_files_of_the_tokenizer_make_the_same_model(source: Path, out: Path) -> None:
+    ours = ChatTokenizer(import_decoder(source, out).folder / "tokenizer.json")
+    model = json.loads((source / "tokenizer.json").read_text())["model"]
+    (source / "tokenizer.json").unlink()
+    (source / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (source / "merges.txt").write_text("\n".join(map(" ".join, model["merges"])))
+    told = {"tokenizer_class": "GPT2Tokenizer", "additional_special_tokens": SYMBOLS}
+    change_json(source / "tokenizer_config.json", **told)
+    older = import_decoder(source, out.with_name("older")).folder
+    again = ChatTokenizer(older / "tokenizer.json")
+    said = "The notice period, <|im_end|> she said, is two months."
+    assert again.encode(said) == ours.encode(said)
+    assert [again.symbol(symbol) for symbol in SYMBOLS] == [ours.symbol(s) for s in SYMBOLS]
+    assert again.token_bytes == ours.token_bytes
+    assert chat_of(older) == chat_of(out)
 
 
 def test_layers_that_are_not_there_are_not_built(source: Path, out: Path) -> None:

@@ -124,3 +124,17 @@ def test_a_text_is_the_bytes_of_its_tokens(blank_first):
     tokenizer = ChatTokenizer(blank_first)
     for text in ('"', " [1]", "What is it?"):
         assert b"".join(map(tokenizer.token_bytes.get, tokenizer.encode(text))) == text.encode()
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_a_symbol_is_one_in_a_template_only(blank_first, special):
+    """Qwen3's "</think>" is a token that was added, and not marked special."""
+    read = tokenizers.Tokenizer.from_file(str(blank_first))
+    read.add_tokens([tokenizers.AddedToken("</think>", special=special, normalized=False)])
+    read.save(str(blank_first))
+    tokenizer = ChatTokenizer(blank_first)
+    added = tokenizer.symbol("</think>")
+    assert tokenizer.vocab_size == added + 1
+    assert added not in tokenizer.encode("so </think> it is")
+    said = [Part("so </think> it", content) for content in (False, True)]
+    assert [tokenizer.encode_parts([part]).count(added) for part in said] == [1, 0]
