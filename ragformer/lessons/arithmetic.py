@@ -99,7 +99,7 @@ def accuracy(model: Decoder, n: int, digit_count: int, backwards: bool) -> float
 def run(setting: Setting) -> Iterator[str | Loss | Outcome]:
     figure, (left, right) = canvas(1, 2, size=(10, 4))
     learning, by_length, reached = {}, {}, {}
-    steps, lengths = setting.size(800, 140), setting.size(LENGTHS, {1: 1})
+    steps, lengths = setting.size(800, 300), setting.size(LENGTHS, {2: 1})
     longest = max(lengths)
     for name, backwards in WAYS.items():
         model, generator = new_model(), torch.Generator().manual_seed(0)

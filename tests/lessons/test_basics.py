@@ -36,7 +36,7 @@ def test_translation_learns(toy) -> None:
 def test_adding_is_learned(toy) -> None:
     lesson = toy("arithmetic")
     assert lesson.fell("backwards") < 0.5
-    assert lesson.result.outcome.value > 0.3  # of 19 sums one would be right by chance
+    assert lesson.result.outcome.value > 0.3  # of 199 sums one would be right by chance
 
 
 def test_language_is_learned(toy) -> None:
