@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +266,9 @@ def _added(folder: Path, vocab: Mapping[str, int], usual: Mapping[str, str]) -> 
     for number, token in found.items():
         if vocab.get(token["content"], number) != number:
             raise WeightsError(f"{token['content']} has two numbers in {folder}")
+    new = [number for number in sorted(found) if found[number]["content"] not in vocab]
+    if new != list(range(len(vocab), len(vocab) + len(new))):  # numbered anew without a word
+        raise WeightsError(f"the added tokens of {folder} do not follow its vocabulary")
     return [found[number] for number in sorted(found)]
 
 
@@ -293,7 +296,7 @@ def _named(value: Any) -> str | None:
 def _numbered(path: Path, need: bool = True) -> dict[str, int]:
     """A vocabulary: tokens and their numbers, each its own; none where there need be no file."""
     told = read_config(path) if need else read_optional_config(path)
-    numbers: Iterable[Any] = told.values()
+    numbers = told.values()
     if not all(type(n) is int and n >= 0 for n in numbers) or len(set(numbers)) < len(told):
         raise WeightsError(f"{path} does not number its tokens")
     return dict(told)

@@ -97,6 +97,16 @@ def test_the_kind_is_told_by_the_config_where_the_tokenizer_says_none(
         _chat(byte_level, tmp_path, tokenizer_class="CodeGenTokenizer")
 
 
+@pytest.mark.parametrize("number", [5, 401])
+def test_an_added_token_has_the_next_number_or_is_refused(
+    byte_level: Path, tmp_path: Path, number: int
+) -> None:
+    """The tokenizers package would give it another without a word."""
+    added = {str(number): {"content": "<|im_end|>"}}
+    with pytest.raises(WeightsError, match="do not follow its vocabulary"):
+        _chat(byte_level, tmp_path, tokenizer_class="GPT2Tokenizer", added_tokens_decoder=added)
+
+
 def test_sentencepieces_ids_are_those_of_the_reference(sentences: Path, tmp_path: Path) -> None:
     ours = _chat(sentences, tmp_path)
     read = tokenizers.Tokenizer.from_file(str(tokenizer_file(sentences, tmp_path)))
