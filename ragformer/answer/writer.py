@@ -21,7 +21,7 @@ from ragformer.config import model_folder
 from ragformer.errors import InputError, WeightsError
 from ragformer.nn.cache import KVCache
 from ragformer.nn.checkpoint import load_weights, weight_files, weights_id
-from ragformer.nn.config import model_config
+from ragformer.nn.config import TransformerConfig, model_config
 from ragformer.nn.device import bf16_is_faster, pick_device
 from ragformer.nn.generate import Batch, generate_beside
 from ragformer.nn.heads import Decoder
@@ -34,8 +34,11 @@ from ragformer.types import WAITING, Passage, Sampling
 
 LONGEST_REPLY = 512
 """Tokens: five sentences and their quotations."""
-PREFILL = 256
-"""Tokens read at once: on a CPU more are no quicker (measured to 1,024), and others wait longer."""
+PREFILL = (64, 128, 256, 512)
+"""Tokens that may be read at once. On a CPU more are no quicker, and 64 take a fifth longer than
+256 (0.5 billion weights of Qwen2, bfloat16)."""
+MOST_PRODUCTS = 10**11
+"""Of a weight and a number, in one such block: others wait as long, 1.5 s or so on 2 cores."""
 MOST_PACKED_BYTES = 4 * 2**30
 """Weights that are packed unasked; of more, a second copy is memory that nobody offered."""
 KEPT_BYTES = 256 * 2**20
@@ -61,7 +64,7 @@ class Writer:
         self.context = model.config.max_seq_len
         self.id = identity
         self.batch = Batch(self.model)
-        self.prefixes = Prefixes(PREFILL, KEPT_BYTES)
+        self.prefixes = Prefixes(tokens_at_once(model.config), KEPT_BYTES)
 
     def count(self, text: str) -> int:
         """How many tokens `text` takes."""
@@ -106,13 +109,20 @@ class Writer:
 
     def _prefill(self, ids: Sequence[int], cache: KVCache) -> Iterator[str]:
         """Read all but the last token into the empty cache, WAITING behind each block."""
-        device = self.model.transformer.embed.weight.device
-        for at in range(self.prefixes.restore(ids, cache), len(ids) - 1, PREFILL):
-            block_1T = torch.tensor([ids[at : min(at + PREFILL, len(ids) - 1)]], device=device)
+        device, most = self.model.transformer.embed.weight.device, self.prefixes.block
+        for at in range(self.prefixes.restore(ids, cache), len(ids) - 1, most):
+            block_1T = torch.tensor([ids[at : min(at + most, len(ids) - 1)]], device=device)
             self.model.transformer(block_1T, cache=cache)
-            if block_1T.shape[1] == PREFILL:
+            if block_1T.shape[1] == most:
                 self.prefixes.keep(ids, cache)
             yield WAITING
+
+
+def tokens_at_once(config: TransformerConfig) -> int:
+    """How many tokens of a prompt such a decoder reads before it is the others' turn."""
+    return max(
+        (n for n in PREFILL if n * config.n_block_weights <= MOST_PRODUCTS), default=PREFILL[0]
+    )
 
 
 def load_writer(folder: Path, dtype: str = "auto") -> Writer:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ragformer.answer.reader import load_decoder
-from ragformer.answer.writer import PREFILL
+from ragformer.answer.writer import tokens_at_once
 from ragformer.bench.machine import median_of, peak_bytes
 from ragformer.errors import InputError
 from ragformer.nn.cache import KVCache
@@ -193,7 +193,7 @@ def prefilled(model: Decoder, ids_1T: Tensor, room: int) -> tuple[KVCache, Tenso
     weight = model.transformer.embed.weight
     n = ids_1T.shape[1]
     cache = KVCache(model.config, 1, n + room, weight.dtype, weight.device)
-    block = PREFILL if weight.device.type == "cpu" else n
+    block = tokens_at_once(model.config) if weight.device.type == "cpu" else n
     for at in range(0, n, block):
         hidden_1TD = model.transformer(ids_1T[:, at : at + block], cache=cache)
     return cache, hidden_1TD[:, -1:]
@@ -262,10 +262,8 @@ class _Costs:
     def flops(self) -> float:
         """Of a prompt's token: two a weight of the blocks, and attention to half the prompt."""
         c = self.config
-        heads = c.d_head * (2 * c.n_heads + 2 * c.n_kv_heads)
-        mlp = (3 if c.mlp == "swiglu" else 2) * c.d_ff
         attention = 2 * c.n_heads * c.d_head * self.prompt / 2
-        return 2 * c.n_layers * (c.d_model * (heads + mlp) + attention)
+        return 2 * (c.n_block_weights + c.n_layers * attention)
 
     def step_bytes(self, side: Side) -> float:
         """That a step reads: the weights, and the keys and values of all before it."""

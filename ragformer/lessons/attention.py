@@ -23,7 +23,8 @@ from torch import Tensor
 from ragformer.lessons.lesson import Outcome, Setting
 from ragformer.lessons.pictures import canvas, draw_weights, save
 from ragformer.nn.config import TransformerConfig
-from ragformer.nn.transformer import Attention, continue_causal_mask, score_bias
+from ragformer.nn.masks import continue_causal_mask, score_bias
+from ragformer.nn.transformer import Attention
 
 WORDS = ["the", "cat", "slept", "because", "it", "was", "tired"]
 KINDS = ["noun", "pronoun", "other"]

@@ -31,7 +31,8 @@ from ragformer.lessons.stories import Question, Story, stories
 from ragformer.lessons.text import PAD, Numbers, padded
 from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import Decoder, new_decoder
-from ragformer.nn.transformer import Transformer, padding_mask
+from ragformer.nn.masks import padding_mask
+from ragformer.nn.transformer import Transformer
 from ragformer.train.loop import Loss, fit
 
 MASK, BREAK, UNKNOWN = range(PAD + 1, PAD + 4)  # BREAK stands between a question and its story

@@ -112,6 +112,14 @@ class TransformerConfig:
         if self.position == "sinusoidal" and self.d_model % 2:
             raise WeightsError(f"sinusoidal positions need an even d_model, not {self.d_model}")
 
+    @property
+    def n_block_weights(self) -> int:
+        """In the linear layers of the blocks, by each of which a token is multiplied once; those of
+        attention to a memory are not among them."""
+        heads = self.d_head * (2 * self.n_heads + 2 * self.n_kv_heads)
+        mlp = (3 if self.mlp == "swiglu" else 2) * self.d_ff
+        return self.n_layers * self.d_model * (heads + mlp)
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 

@@ -22,9 +22,9 @@ from ragformer.nn.cache import KVCache, RowCaches
 from ragformer.nn.graph import Stepper
 from ragformer.nn.heads import Decoder
 from ragformer.nn.lookup import Lookup
+from ragformer.nn.masks import continue_causal_mask, score_bias
 from ragformer.nn.rows import Rows
 from ragformer.nn.sampling import choose_token, choose_tokens
-from ragformer.nn.transformer import continue_causal_mask, score_bias
 from ragformer.types import Sampling
 
 

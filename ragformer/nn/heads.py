@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ragformer.nn.config import TransformerConfig
+from ragformer.nn.masks import padding_mask
 from ragformer.nn.rows import Rows
-from ragformer.nn.transformer import Transformer, init_weights, padding_mask
+from ragformer.nn.transformer import Transformer, init_weights
 
 
 def weighted_mean_pool(hidden_BTD: Tensor, weights_BT: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Shapes: B batch, T query tokens, S key tokens, D d_model, H query heads, G kv heads, E d_head,
 F d_ff, V vocabulary. A mask is bool [B, T, S], True where query t may look at key s; or `Rows`
-laid end to end, each of which sees itself.
+laid end to end, each of which sees itself; or `Causal`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ragformer.nn.cache import KVCache, LayerCache, LayerRows, RowCaches
 from ragformer.nn.config import RopeScaling, TransformerConfig
 from ragformer.nn.device import autocast_dtype
+from ragformer.nn.masks import Causal, score_bias
 from ragformer.nn.rows import Rows
 
 
@@ -152,14 +153,14 @@ class Attention(nn.Module):
         x_BTD: Tensor,
         source_BSD: Tensor,
         rope: tuple[Tensor, Tensor] | None,
-        bias_B1TS: Tensor | Rows | None,
+        bias_B1TS: Tensor | Rows | Causal | None,
         cache: LayerCache | LayerRows | None,
     ) -> Tensor:
         """What each of x takes from those of source it may look at, [B, T, D].
 
         source_BSD: x itself, or a memory. rope: cosines and sines, None where positions are in the
-        embeddings. bias_B1TS: added to the scores, or `Rows`; None where all look at all. cache: it
-        gets the new keys and values, and all it then holds are looked at.
+        embeddings. bias_B1TS: added to the scores, or who sees whom; None where all look at all.
+        cache: it gets the new keys and values, and all it then holds are looked at.
         """
         q_BHTE = self._heads(x_BTD, self.q, self.n_heads)
         k_BGSE = self._heads(source_BSD, self.k, self.n_kv_heads)
@@ -173,7 +174,7 @@ class Attention(nn.Module):
             k_BGSE, v_BGSE = cache.append(k_BGSE, v_BGSE)
         if isinstance(cache, LayerRows):
             out_BHTE = cache.attend(attend, q_BHTE, k_BGSE, v_BGSE)
-        elif isinstance(bias_B1TS, Rows):
+        elif isinstance(bias_B1TS, Rows | Causal):
             out_BHTE = bias_B1TS.attend(attend, q_BHTE, k_BGSE, v_BGSE)
         else:
             out_BHTE = attend(q_BHTE, k_BGSE, v_BGSE, bias_B1TS)
@@ -220,7 +221,7 @@ class Block(nn.Module):
         self,
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None,
-        bias_B1TS: Tensor | Rows | None,
+        bias_B1TS: Tensor | Rows | Causal | None,
         cache: LayerCache | LayerRows | None,
         memory_BSD: Tensor | None,
         memory_bias_B1TS: Tensor | None,
@@ -294,11 +295,13 @@ class Transformer(nn.Module):
             positions_BT = mask_BTS.positions
         if positions_BT is None:
             positions_BT = torch.arange(offset, offset + T, device=ids_BT.device)[None]
+        bias: Tensor | Rows | Causal | None
         if mask_BTS is None and self.config.causal and T > 1:
-            mask_BTS = continue_causal_mask(T, offset, ids_BT.device)
+            bias = Causal(T, offset, ids_BT.device)
+        else:
+            bias = score_bias(mask_BTS) if isinstance(mask_BTS, Tensor) else mask_BTS
         x_BTD = self._embed(ids_BT, positions_BT, segments_BT)
         rope = self._rope(positions_BT, x_BTD.dtype) if self.config.position == "rope" else None
-        bias = score_bias(mask_BTS) if isinstance(mask_BTS, Tensor) else mask_BTS
         memory_bias = None if memory_keep_BS is None else score_bias(memory_keep_BS[:, None])
         for i, block in enumerate(self.blocks):
             layer_cache = cache.layers[i] if cache is not None else None
@@ -323,23 +326,6 @@ class Transformer(nn.Module):
                 segments_BT = torch.zeros(x_BTD.shape[:2], dtype=torch.int64, device=x_BTD.device)
             x_BTD = x_BTD + self.segments(segments_BT)
         return self.norm(x_BTD) if self.config.norm_place == "post" else x_BTD
-
-
-def score_bias(mask_BTS: Tensor) -> Tensor:
-    """[B, 1, T, S]: 0 where the mask is True, -inf elsewhere; made once for all blocks."""
-    bias_BTS = torch.zeros(mask_BTS.shape, device=mask_BTS.device)
-    return bias_BTS.masked_fill(~mask_BTS, -torch.inf)[:, None]
-
-
-def continue_causal_mask(T: int, offset: int, device: torch.device) -> Tensor:
-    """[1, T, offset + T]: new token t sees the `offset` cached ones and new ones up to itself."""
-    return torch.ones(1, T, offset + T, dtype=torch.bool, device=device).tril(offset)
-
-
-def padding_mask(keep_BT: Tensor) -> Tensor:
-    """[B, T, T]: all look at every kept token; a padded one also at itself, to stay finite."""
-    T = keep_BT.shape[1]
-    return keep_BT[:, None, :] | torch.eye(T, dtype=torch.bool, device=keep_BT.device)
 
 
 def init_weights(model: nn.Module, generator: torch.Generator, embed_std: float = 0.3) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ragformer.nn.masks import Causal
 from ragformer.nn.transformer import apply_rope
 
 
@@ -48,7 +49,12 @@ def rollout(looked: Sequence[Tensor]) -> Tensor:
 
 
 def _weights(
-    attention: Any, x_BTD: Tensor, source_BSD: Tensor, rope: Any, bias: Tensor | None, cache: Any
+    attention: Any,
+    x_BTD: Tensor,
+    source_BSD: Tensor,
+    rope: Any,
+    bias: Tensor | Causal | None,
+    cache: Any,
 ) -> Tensor:
     """What `Attention` multiplied its values with; its keys may be in the cache."""
     q_BHTE = _turned(attention, attention.q(x_BTD), attention.q_norm, rope)
@@ -57,6 +63,7 @@ def _weights(
     else:
         k_BGSE = cache.keys_BGSE[:, :, : cache.length]
     k_BHSE = k_BGSE.repeat_interleave(attention.n_heads // attention.n_kv_heads, dim=1)
+    bias = bias.bias if isinstance(bias, Causal) else bias
     with torch.autocast(q_BHTE.device.type, enabled=False):
         scores_BHTS = q_BHTE.float() @ k_BHSE.float().transpose(-1, -2) * attention.d_head**-0.5
         scores_BHTS = scores_BHTS if bias is None else scores_BHTS + bias

@@ -14,9 +14,10 @@ from ragformer.answer.checkpoints import import_decoder
 from ragformer.answer.prose import answer_in_prose
 from ragformer.answer.remote import Reply
 from ragformer.answer.speaker import local_speaker, speaker_of
-from ragformer.answer.writer import Writer, load_writer
+from ragformer.answer.writer import Writer, load_writer, tokens_at_once
 from ragformer.config import load_settings
 from ragformer.nn.cache import KVCache
+from ragformer.nn.config import TransformerConfig
 from ragformer.store.store import Store
 from ragformer.types import WAITING, Answer, Passage
 
@@ -101,7 +102,7 @@ def test_a_prompt_that_begins_like_one_before_is_read_from_there(
     steps: Callable[[Writer], list[tuple[int, type]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ragformer.answer.writer.PREFILL", 64)
+    monkeypatch.setattr("ragformer.answer.writer.PREFILL", (64,))
     wanted = list(reply(load(), QUESTIONS[1], passages))
     writer = load()
     list(reply(writer, QUESTIONS[0], passages))
@@ -112,6 +113,17 @@ def test_a_prompt_that_begins_like_one_before_is_read_from_there(
     assert prompt_tokens > 128
     assert sum(tokens for tokens, _ in taken) < prompt_tokens
     assert 0 < writer.prefixes.kept.n_bytes <= writer.prefixes.kept.most_bytes
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "tokens"), [(4, 256, 512), (24, 896, 256), (12, 1536, 128), (32, 4096, 64)]
+)
+def test_a_large_decoder_reads_fewer_tokens_before_others_have_their_turn(
+    layers: int, width: int, tokens: int
+) -> None:
+    heads = width // 64
+    config = TransformerConfig(1000, width, layers, heads, heads, d_ff=4 * width, max_seq_len=4096)
+    assert tokens_at_once(config) == tokens
 
 
 def test_each_dtype_that_is_set_is_a_writer_of_its_own(folder: Path, home: Path) -> None:

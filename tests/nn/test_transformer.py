@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from ragformer.nn import transformer
 from ragformer.nn.cache import KVCache
 from ragformer.nn.config import TransformerConfig
+from ragformer.nn.masks import padding_mask, score_bias
 from ragformer.nn.transformer import (
     Attention,
     Transformer,
     apply_rope,
     init_weights,
-    padding_mask,
     rope_table,
-    score_bias,
     sinusoids,
 )
 
