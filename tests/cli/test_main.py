@@ -264,10 +264,29 @@ def test_the_installed_program_runs() -> None:
     assert ran.stdout.startswith("ragformer, version ")
 
 
-def test_threads_wait_without_spinning_unless_told_otherwise(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("load", "spins"), [(0.4, "5000"), (0.6, None), (OSError("not told"), None)]
+)
+def test_threads_that_wait_spin_for_a_while_on_an_idle_machine_alone(
+    load: float | OSError, spins: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_last_minute() -> tuple[float, float, float]:
+        if isinstance(load, OSError):
+            raise load
+        return load, 0.0, 0.0
+
+    monkeypatch.setattr(os, "getloadavg", of_last_minute)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that both are as before at the end
+        monkeypatch.delenv(name)
+    assert run(["--version"]) == 0
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ.get("GOMP_SPINCOUNT")) == ("PASSIVE", spins)
+
+
+def test_threads_wait_as_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     assert run(["--version"]) == 0
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert run(["--version"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert "GOMP_SPINCOUNT" not in os.environ
