@@ -152,6 +152,7 @@ def run(setting: Setting) -> Iterator[str | Loss | Outcome]:
     for name, decoder in (("fresh", new_decoder(config, seed=0)), ("pretrained", pretrained)):
         model, generator = Spans(decoder.transformer), torch.Generator().manual_seed(1)
         nn.init.zeros_(model.ends.weight)
+        nn.init.zeros_(model.ends.bias)
         shares: list[tuple[int, float]] = []
         loss_of = functools.partial(taught.loss, model, generator)
         for loss in fit(model, loss_of, setting.size(150, 10), 5e-3, name):
