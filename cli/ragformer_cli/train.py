@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import sys
 import types
 from collections.abc import Iterator
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
     from ragformer.train.calibrate import Calibrated
 
 RECIPES = ("tokenizer", "embeddings", "encoder", "decoder", "confidence")
+MAY_BE_NONE = {"chunk", "seed", "steps", "bag_steps", "masked_steps", "paragraphs_per_file"}
+"""Whole numbers of a recipe that may be 0; all others are sizes."""
+
+
+class Finite(click.FloatRange):
+    """A number in a range: "nan" is below no least one, and "inf" not above an open end."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 class _Recipes(click.Group):
@@ -67,12 +82,20 @@ def recipe_command(name: str) -> click.Command:
 
 
 def _option(field: dataclasses.Field[Any], kind: Any) -> click.Option:
-    name, click_type = f"--{field.name.replace('_', '-')}", _click_type(kind)
-    if field.name.endswith("_every"):  # so many steps: from none to the next is no way
-        click_type = click.IntRange(1)
+    name = f"--{field.name.replace('_', '-')}"
+    click_type = _number_type(field.name, kind) if kind in (int, float) else _click_type(kind)
     if field.default is dataclasses.MISSING:
         return click.Option([name], type=click_type, required=True)
     return click.Option([name], type=click_type, default=field.default, show_default=True)
+
+
+def _number_type(name: str, kind: type) -> click.ParamType[Any]:
+    """The range of a number: no recipe has a use for one below 0."""
+    if kind is int:
+        return click.IntRange(0 if name in MAY_BE_NONE else 1)
+    if name.endswith("minutes"):
+        return Finite(0)
+    return Finite(0, 1)  # a share, or a learning rate
 
 
 def _click_type(kind: Any) -> click.ParamType[Any] | type:
@@ -86,7 +109,7 @@ def _click_type(kind: Any) -> click.ParamType[Any] | type:
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(0.1), default=3.0, show_default=True)
+@click.option("--minutes", type=Finite(0.1), default=3.0, show_default=True)
 @click.option("--undo", is_flag=True, help="Go back to the encoder in the box.")
 @collection_option
 @json_option
@@ -135,7 +158,7 @@ def adapted_text(adapted: Adapted) -> str:
 @click.command()
 @click.option(
     "--error-rate",
-    type=click.FloatRange(0.01, 0.9),
+    type=Finite(0.01, 0.9),
     default=0.2,
     show_default=True,
     metavar="SHARE",

@@ -35,16 +35,7 @@ from ragformer.store.keep_vectors import refresh
 from ragformer.store.store import Store
 from ragformer.store.vectors import VectorIndex
 from ragformer.text.normalize import model_line
-from ragformer.train.loop import (
-    Averager,
-    Budget,
-    Log,
-    MuonAdamW,
-    learning_rate,
-    load_state,
-    save_state,
-    train_step,
-)
+from ragformer.train.loop import Log, backward
 from ragformer.train.own_pairs import (
     Miner,
     Question,
@@ -52,6 +43,8 @@ from ragformer.train.own_pairs import (
     held_out_questions,
     split_passages,
 )
+from ragformer.train.spread import Spread
+from ragformer.train.stage import Plan, Stage
 from ragformer.types import Passage
 
 FEWEST_CHUNKS = 50
@@ -282,36 +275,33 @@ class _Run:
 
     def _train(self, tuned: Encoder, negatives: dict[int, list[int]]) -> Iterator[str]:
         config, model = self.config, tuned.model
-        optimizer = MuonAdamW(model, config.rate, 0.0)
-        average = Averager(model, DECAY)
+        plan = Plan(
+            "adapt",
+            self.work / "tune.pt",
+            config.minutes,
+            config.steps,
+            config.rate,
+            weight_decay=0.0,
+            decay=DECAY,
+            save_every=config.save_every,
+        )
+        stage = Stage(plan, model, averaged=model)
+        if stage.resumed:
+            yield f"going on after step {stage.budget.step}"
         log = Log(self.work / "tune.csv", model, tuned.device)
-        budget = Budget(config.minutes, config.steps)
-        state = self.work / "tune.pt"
-        if load_state(state, model, optimizer, budget, average):
-            yield f"going on after step {budget.step}"
-        rng = random.Random(config.seed + 3 + budget.step)
-        while not budget.done:
-            rate = learning_rate(budget.progress, config.rate)
-            loss, n_tokens = self._loss(tuned, negatives, rng)
-            try:
-                value = train_step(loss, model, optimizer, rate)
-            except DivergedError:
-                break
-            average.update(model)
-            budget.step += 1
-            if budget.step % config.save_every == 0 or budget.done:
-                save_state(state, model, optimizer, budget, average)
-            if line := log.add("adapt", budget, value, n_tokens, rate):
-                yield line
-        average.copy_to(model)
+        rng = random.Random(config.seed + 3 + stage.budget.step)
+        try:
+            yield from stage.train(lambda: self._step(tuned, negatives, rng), log, Spread())
+        except DivergedError:
+            stage.average.copy_to(model)
         trial_ND = tuned.encode([self.text_of[p.chunk_id] for p in self.learned[:EMBED_AT_ONCE]])
         if not np.isfinite(trial_ND).all():  # ruined: the old weights are no better, and dropped
             model.load_state_dict(self.encoder.model.state_dict())
 
-    def _loss(
+    def _step(
         self, tuned: Encoder, negatives: dict[int, list[int]], rng: random.Random
     ) -> tuple[Tensor, int]:
-        """Of a batch of fresh questions, and how many tokens it read."""
+        """Learn from a batch of fresh questions; its loss, and how many tokens it read."""
         questions, keys = self._draw(rng)
         wrong = [rng.choice(some[:HARDEST]) for key in keys if (some := negatives.get(key))]
         passages = [question.passage for question in questions] + [self.text_of[k] for k in wrong]
@@ -325,7 +315,7 @@ class _Run:
         with torch.autocast(tuned.device.type, dtype=torch.bfloat16, enabled=tuned.bf16):
             queries_BD, passages_PD = (tuned.model(*pair) for pair in ids)
         loss = ranking_loss(queries_BD, passages_PD, right_BP.to(tuned.device))
-        return loss, sum(int(keep_BT.sum()) for _, keep_BT in ids)
+        return backward(loss), sum(int(keep_BT.sum()) for _, keep_BT in ids)
 
     def _draw(self, rng: random.Random) -> tuple[list[Question], list[int]]:
         """Questions and their chunks' ids: chunks side by side, from random places."""

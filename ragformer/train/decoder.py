@@ -29,18 +29,7 @@ from ragformer.train.curves import Development, draw, reading_measure
 from ragformer.train.deepen import load_deepened
 from ragformer.train.embeddings import start_from
 from ragformer.train.examples import Example
-from ragformer.train.loop import (
-    Averager,
-    Budget,
-    Log,
-    MuonAdamW,
-    bf16,
-    learning_rate,
-    load_state,
-    prefetched,
-    reuse_memory,
-    save_state,
-)
+from ragformer.train.loop import Log, backward, bf16, prefetched, reuse_memory
 from ragformer.train.parts import in_parts, load_parts, save_parts, whole_weights
 from ragformer.train.reading_batch import IGNORE, MAX_TOKENS, Batch, Collator, Row
 from ragformer.train.reading_data import (
@@ -51,8 +40,9 @@ from ragformer.train.reading_data import (
     text_passages,
 )
 from ragformer.train.spread import Spread, spreading
+from ragformer.train.stage import Plan, Stage
 
-Step = Callable[[], tuple[Tensor, int]]
+NextLoss = Callable[[], tuple[Tensor, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,49 +110,56 @@ def _train(config: Config, spread: Spread) -> Iterator[str]:
     model.to(device)
     log = Log(config.work / "decoder.csv", model, device)
     run = in_parts(model) if config.in_parts else _call
-    optimizer = MuonAdamW(model, config.peak_rate, 0.05)
-    budget = Budget(config.minutes, config.steps)
-    state, parts = (config.work / f"{config.stage}.{kind}" for kind in ("pt", "parts"))
-    average = Averager(model, 0.998)
-    if config.in_parts and state.exists():
-        raise InputError(f"{state} is of a run without --in-parts; go on so, or delete it")
-    if not load_state(state, model, optimizer, budget, average):
-        load_parts(parts, model, optimizer, budget, average)
+    stage = _stage(config, model)
     measure = reading_measure(config.dev, config.dev_questions, model, tokenizer)
     development = Development(config.work / "decoder-dev.csv", measure, config.dev_every)
-    step = _stage(config, model, tokenizer, config.seed + budget.step, device, spread)
+    seed = config.seed + stage.budget.step
+    next_loss = _losses(config, model, tokenizer, seed, device, spread)
 
-    def save() -> None:
-        if config.in_parts:
-            save_parts(parts, model, optimizer, budget, average)
-        elif spread.first:
-            save_state(state, model, optimizer, budget, average)
-
-    while (progress := spread.agreed(budget.progress)) < 1:
-        rate = learning_rate(progress, config.peak_rate)
+    def step() -> tuple[Tensor, int]:
         with bf16(device):
-            loss, n_tokens = run(step)
-        value = spread.train_step(loss, model, optimizer, rate)
-        average.update(model)
-        budget.step += 1
-        if budget.step % config.save_every == 0:
-            save()
-        if not spread.first:
-            continue
-        if line := log.add(config.stage, budget, value, n_tokens, rate):
-            yield line
-        if line := development.add(config.stage, budget, model, average):
-            yield line
-    save()
-    _write(config, model, average, spread)
+            loss, n_tokens = run(next_loss)
+        return backward(loss), n_tokens
+
+    yield from stage.train(step, log, spread, development)
+    _write(config, model, spread)
     if spread.first:
         yield draw(log.path, development.path)
         yield f"wrote {config.out}"
 
 
-def _write(config: Config, model: Decoder, average: Averager, spread: Spread) -> None:
+class _StageInParts(Stage):
+    """Each process saves its part of the weights."""
+
+    def save(self, spread: Spread) -> None:
+        save_parts(_parts(self.plan), self.model, self.optimizer, self.budget, self.average)
+
+
+def _stage(config: Config, model: Decoder) -> Stage:
+    state = config.work / f"{config.stage}.pt"
+    if config.in_parts and state.exists():
+        raise InputError(f"{state} is of a run without --in-parts; go on so, or delete it")
+    plan = Plan(
+        config.stage,
+        state,
+        config.minutes,
+        config.steps,
+        config.peak_rate,
+        decay=0.998,
+        save_every=config.save_every,
+    )
+    stage = (_StageInParts if config.in_parts else Stage)(plan, model, averaged=model)
+    if not stage.resumed:
+        load_parts(_parts(plan), model, stage.optimizer, stage.budget, stage.average)
+    return stage
+
+
+def _parts(plan: Plan) -> Path:
+    return plan.state.with_suffix(".parts")
+
+
+def _write(config: Config, model: Decoder, spread: Spread) -> None:
     """The averaged weights, put together where they are in parts."""
-    average.copy_to(model)
     whole = whole_weights(model) if config.in_parts else {}
     if not spread.first:
         return
@@ -173,7 +170,7 @@ def _write(config: Config, model: Decoder, average: Averager, spread: Spread) ->
     save_weights(model, config.out, torch.bfloat16)
 
 
-def _call(work: Step) -> tuple[Tensor, int]:
+def _call(work: NextLoss) -> tuple[Tensor, int]:
     return work()
 
 
@@ -193,14 +190,14 @@ def _transformer(config: Config, tokenizer: Tokenizer) -> TransformerConfig:
     )
 
 
-def _stage(
+def _losses(
     config: Config,
     model: Decoder,
     tokenizer: Tokenizer,
     seed: int,
     device: torch.device,
     spread: Spread,
-) -> Step:
+) -> NextLoss:
     """A function that draws the stage's next batch and gives its part of the loss and its tokens,
     all processes' together."""
     # Reading batches are made in a thread: what it draws from, nobody else may.
@@ -213,7 +210,7 @@ def _stage(
     batches = prefetched(_batches(examples, Collator(tokenizer), config.batch, device, spread))
     writing = text_passages(config.data / "text", config.characters, random.Random(seed + 2))
 
-    def step() -> tuple[Tensor, int]:
+    def next_loss() -> tuple[Tensor, int]:
         if config.stage == "pretrain" and rng.random() < config.writing_share:
             return _writing_loss(config, model, tokenizer, writing, device, spread)
         batch = next(batches)
@@ -221,7 +218,7 @@ def _stage(
         part = spread.part(loss, len(batch.ids_BT), config.batch)
         return part, batch.n_tokens * spread.n
 
-    return step
+    return next_loss
 
 
 def _cloze_examples(passages: Iterator[tuple[str, str]], rng: random.Random) -> Iterator[Example]:

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,36 +31,21 @@ from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import MASK, PAD, Tokenizer
 from ragformer.train.curves import Development, draw, retrieval_measure
 from ragformer.train.embeddings import start_from
-from ragformer.train.loop import (
-    Averager,
-    Budget,
-    Log,
-    MuonAdamW,
-    bf16,
-    cached_backward,
-    learning_rate,
-    load_state,
-    reuse_memory,
-    save_state,
-)
+from ragformer.train.loop import Log, backward, bf16, cached_backward, reuse_memory
+from ragformer.train.neighbours import Vectors, draw_rows, near_order
 from ragformer.train.pairs import WEIGHTS, Ids, Pairs, load_pairs, pad
 from ragformer.train.spread import Spread, spreading
+from ragformer.train.stage import Plan, Stage
 from ragformer.train.taught import (
-    Goal,
     ask_teacher,
     read_taught,
     start_from_bag,
-    taught_stage,
+    taught_step,
     taught_texts,
 )
 
-Vectors = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-
 EMBEDDINGS_SHARE = 0.3
 """Of the counted vectors in the table; the rest is noise, which keeps pieces apart."""
-NEIGHBOURS = 16
-"""Rows drawn together: those whose passages lie close are negatives that are hard to tell."""
 SAME_PASSAGE = 0.95
 """Cosine from which a passage is taken to answer its neighbour's question too."""
 SHORT_DIMENSIONS = 128
@@ -115,11 +98,34 @@ def main(config: Config) -> Iterator[str]:
 
     Under `torchrun` several processes share each batch, and the first one of them says so.
     """
+    if min(config.batch, config.bag_batch) < 2:
+        raise InputError(
+            "a pair is learned by telling it from the others of its batch; give --batch and"
+            " --bag-batch 2 or more"
+        )
     with spreading() as spread:
         spread.check(config.batch // 2)  # so many rows has the masked stage
         if config.teacher and spread.n > 1:
             raise InputError("one process learns from a teacher; leave out torchrun, or --teacher")
         yield from (line for line in _train(config, spread) if spread.first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every stage is given."""
+
+    config: Config
+    encoder: SentenceEncoder
+    device: torch.device
+    log: Log
+    development: Development
+    spread: Spread
+
+    def plan(
+        self, name: str, minutes: float, steps: int, rate: float, weight_decay: float = 0.05
+    ) -> Plan:
+        state, every = self.config.work / f"{name}.pt", self.config.save_every
+        return Plan(name, state, minutes, steps, rate, weight_decay, save_every=every)
 
 
 def _train(config: Config, spread: Spread) -> Iterator[str]:
@@ -138,18 +144,19 @@ def _train(config: Config, spread: Spread) -> Iterator[str]:
     measure = retrieval_measure(config.dev, config.dev_questions, model, tokenizer)
     development = Development(config.work / "encoder-dev.csv", measure, config.dev_every)
     log = Log(config.work / "encoder.csv", model, device)
-    bag_log = Log(config.work / "encoder.csv", model.token_weight, device)  # no matrices in it
-    bag = _Stage("bag", config.bag_batch, config.bag_rate, config.bag_minutes, config.bag_steps)
-    yield from _contrastive_stage(config, bag, model, sources, bag_log, development, spread)
+    run = _Run(config, model, device, log, development, spread)
+    bag = run.plan("bag", config.bag_minutes, config.bag_steps, config.bag_rate)
+    bag_run = replace(run, log=Log(log.path, model.token_weight, device))  # no matrices in it
+    yield from _contrastive_stage(bag_run, bag, config.bag_batch, sources)
     if config.teacher:
-        yield from _learn_from_teacher(config, model, tokenizer, sources, log, development, device)
-    near = [_near_order(_bag_vectors(model, source), config.seed) for source in sources]
+        yield from _learn_from_teacher(run, config.teacher, tokenizer, sources)
+    near = [near_order(_bag_vectors(model, source), config.seed) for source in sources]
     orders = spread.agreed(near)  # machines may round apart
     sources = [source.ordered(order) for source, order in zip(sources, orders, strict=True)]
     if config.masked_minutes and config.masked_steps:
-        yield from _masked_stage(config, model, tokenizer.surprisal, sources, log, spread)
-    whole = _Stage("contrastive", config.batch, config.peak_rate, config.minutes, config.steps)
-    yield from _contrastive_stage(config, whole, model, sources, log, development, spread)
+        yield from _masked_stage(run, tokenizer.surprisal, sources)
+    whole = run.plan("contrastive", config.minutes, config.steps, config.peak_rate)
+    yield from _contrastive_stage(run, whole, config.batch, sources)
     if not spread.first:
         return
     write_model_config(model.config, "encoder", config.out)
@@ -183,43 +190,29 @@ class _Masked(nn.Module):
         self.bias = nn.Parameter(-torch.tensor([value or 15.0 for value in surprisal]))
 
 
-def _masked_stage(
-    config: Config,
-    encoder: SentenceEncoder,
-    surprisal: list[float],
-    sources: list[Pairs],
-    log: Log,
-    spread: Spread,
-) -> Iterator[str]:
+def _masked_stage(run: _Run, surprisal: list[float], sources: list[Pairs]) -> Iterator[str]:
     """Predict hidden tokens of passages (Devlin et al. 2018, arXiv:1810.04805, section 3.1)."""
-    device = encoder.token_weight.weight.device
+    config, encoder, device, spread = run.config, run.encoder, run.device, run.spread
     model = _Masked(encoder, surprisal).to(device)
-    optimizer = MuonAdamW(model, config.peak_rate, 0.05)
-    budget = Budget(config.masked_minutes, config.masked_steps)
-    state = config.work / "masked.pt"
-    load_state(state, model, optimizer, budget)
+    plan = run.plan("masked", config.masked_minutes, config.masked_steps, config.peak_rate)
+    stage = Stage(plan, model, averaged=nn.Module())  # nothing: a start needs no average
     texts = [passage for source in sources for passage in source.passages if len(passage) > 30]
     if not texts:
         raise InputError(f"{config.data} holds no passage of more than 30 tokens")
-    rng = random.Random(config.seed + 1 + budget.step)
-    while (progress := spread.agreed(budget.progress)) < 1:
+    rng = random.Random(config.seed + 1 + stage.budget.step)
+
+    def step() -> tuple[Tensor, int]:
         ids_BT, keep_BT = pad(rng.sample(texts, min(config.batch // 2, len(texts))), device)
         masked_BT = (torch.rand(ids_BT.shape, device=device) < 0.2) & keep_BT
         n_tokens, n_masked = int(keep_BT.sum()), masked_BT.sum()
         ids_BT, keep_BT, masked_BT = (spread.share(x) for x in (ids_BT, keep_BT, masked_BT))
-        rate = learning_rate(progress, config.peak_rate)
         with bf16(device):
             hidden_BTD = encoder.hidden(ids_BT.masked_fill(masked_BT, MASK), keep_BT)
             logits_MV = encoder.token_logits(hidden_BTD[masked_BT]).float() + model.bias
             loss = F.cross_entropy(logits_MV, ids_BT[masked_BT], reduction="sum") / n_masked
-        value = spread.train_step(loss, model, optimizer, rate)
-        budget.step += 1
-        if not spread.first:
-            continue
-        if line := log.add("masked", budget, value, n_tokens, rate):
-            yield line
-        if budget.step % config.save_every == 0 or budget.done:
-            save_state(state, model, optimizer, budget)
+        return backward(loss), n_tokens
+
+    yield from stage.train(step, run.log, spread)
 
 
 def contrastive_loss(
@@ -261,13 +254,6 @@ class _Contrastive(nn.Module):
         return (loss + 0.5 * contrastive_loss(queries_BD, passages_BD, same_BB, scale)) / 1.5
 
 
-def _draw(n: int, batch: int, rng: random.Random) -> list[int]:
-    """At most `batch` different rows, in runs of NEIGHBOURS from random places."""
-    starts = [rng.randrange(n) for _ in range(-(-batch // NEIGHBOURS))]
-    runs = ((start + i) % n for start in starts for i in range(NEIGHBOURS))
-    return list(dict.fromkeys(runs))[:batch]
-
-
 @torch.no_grad()
 def _bag_vectors(encoder: SentenceEncoder, source: Pairs) -> Vectors:
     """Every passage by its bare tokens, float32 [N, D]."""
@@ -276,23 +262,6 @@ def _bag_vectors(encoder: SentenceEncoder, source: Pairs) -> Vectors:
     return np.concatenate(
         [encoder.bag(pad(batch, device)[0], PAD).cpu().numpy() for batch in batches]
     )
-
-
-def _near_order(vectors_ND: Vectors, seed: int) -> list[int]:
-    """The rows so that those side by side are alike: halved again and again along the line
-    through two of them (a random-pair variant of Bentley's k-d tree, 1975)."""
-    rng = np.random.default_rng(seed)
-
-    def halved(rows: Rows) -> Iterator[int]:
-        if len(rows) <= NEIGHBOURS:
-            yield from rows.tolist()
-            return
-        a, b = vectors_ND[rng.choice(rows, 2, replace=False)]
-        rows = rows[np.argsort(vectors_ND[rows] @ (a - b), kind="stable")]
-        for half in np.array_split(rows, 2):
-            yield from halved(half)
-
-    return list(halved(np.arange(len(vectors_ND))))
 
 
 def _embed(encoder: SentenceEncoder, device: torch.device, bag: bool, rows: list[Ids]) -> Tensor:
@@ -306,95 +275,57 @@ def _embed(encoder: SentenceEncoder, device: torch.device, bag: bool, rows: list
 
 
 def _learn_from_teacher(
-    config: Config,
-    model: SentenceEncoder,
-    tokenizer: Tokenizer,
-    sources: list[Pairs],
-    log: Log,
-    development: Development,
-    device: torch.device,
+    run: _Run, teacher: Path, tokenizer: Tokenizer, sources: list[Pairs]
 ) -> Iterator[str]:
     """Ask the teacher, start from the bag's best fit to it, then learn the rest."""
-    assert config.teacher
-    work = config.work / "taught"
+    config, model, device = run.config, run.encoder, run.device
+    work, most = config.work / "taught", config.taught_tokens
     texts = taught_texts(sources, config.seed)
-    yield from ask_teacher(config.teacher, texts, tokenizer, work, config.teacher_minutes)
+    yield from ask_teacher(teacher, texts, tokenizer, work, config.teacher_minutes)
     taught = read_taught(texts, work, config.d_model)
     yield f"taught  texts {len(taught.texts)}  tokens {sum(map(len, taught.texts))}"
     start_from_bag(model, lambda rows: model.bag_mean(pad(rows, device)[0], PAD), taught)
-    for name, minutes, rate, tokens in (
-        ("taught-bag", config.taught_bag_minutes, config.bag_rate, 8 * config.taught_tokens),
-        ("taught", config.taught_minutes, config.taught_rate, config.taught_tokens),
+    for name, minutes, rate, most_tokens in (
+        ("taught-bag", config.taught_bag_minutes, config.bag_rate, 8 * most),
+        ("taught", config.taught_minutes, config.taught_rate, most),
     ):
+        plan = run.plan(name, minutes, config.steps, rate, weight_decay=0.01)
+        stage = Stage(plan, model, averaged=model)
         embed = partial(_embed, model, device, name == "taught-bag")
-        goal = Goal(name, Budget(minutes, config.steps), rate, tokens)
-        yield from taught_stage(goal, model, embed, taught, config.work, log, development)
+        step = taught_step(embed, taught, most_tokens, random.Random(stage.budget.step))
+        yield from stage.train(step, run.log, run.spread, run.development)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """What of the encoder is trained, on how many rows at once, how fast and how long."""
-
-    name: Literal["bag", "contrastive"]
-    batch: int
-    rate: float
-    minutes: float
-    steps: int
-
-
-def _contrastive_stage(
-    config: Config,
-    stage: _Stage,
-    encoder: SentenceEncoder,
-    sources: list[Pairs],
-    log: Log,
-    development: Development,
-    spread: Spread,
-) -> Iterator[str]:
-    """Train on pairs, a source a batch, and leave the averaged weights in `encoder`."""
-    device = encoder.token_weight.weight.device
-    if stage.name == "contrastive" and config.bag_steps and config.bag_minutes:
+def _contrastive_stage(run: _Run, plan: Plan, batch: int, sources: list[Pairs]) -> Iterator[str]:
+    """Train on pairs, a source a batch, and leave the averaged weights in the encoder."""
+    config, encoder, device, spread = run.config, run.encoder, run.device, run.spread
+    bag = plan.name == "bag"
+    if not bag and config.bag_steps and config.bag_minutes:
         # Small batches would only blur what the bag's large ones have taught the table.
         encoder.transformer.embed.requires_grad_(False)
         encoder.token_weight.requires_grad_(False)
     model = _Contrastive(encoder).to(device)
-    optimizer = MuonAdamW(model, stage.rate, 0.05)
-    budget = Budget(stage.minutes, stage.steps)
-    state = config.work / f"{stage.name}.pt"
-    average = Averager(encoder)
-    load_state(state, model, optimizer, budget, average)
+    stage = Stage(plan, model, averaged=encoder)
     weights = [WEIGHTS.get(source.name, 1.0) for source in sources]
-    rng = random.Random(config.seed + 2 + budget.step)
-    embed = partial(spread.embed, partial(_embed, encoder, device, stage.name == "bag"))
-    while (progress := spread.agreed(budget.progress)) < 1:
+    rng = random.Random(config.seed + 2 + stage.budget.step)
+    embed = partial(spread.embed, partial(_embed, encoder, device, bag))
+
+    def step() -> tuple[Tensor, int]:
         source = rng.choices(sources, weights)[0]
-        rows = _draw(len(source.queries), stage.batch, rng)
-        queries, passages = ([side[i] for i in rows] for side in (source.queries, source.passages))
+        rows = draw_rows(len(source.queries), batch, rng)
+        sides = [[side[i] for i in rows] for side in (source.queries, source.passages)]
         keys_B = torch.tensor([source.keys[i] for i in rows], device=device)
         same_BB = keys_B[:, None] == keys_B
         size = config.chunk or len(rows)
-        chunks = [
-            side[i : i + size] for side in (queries, passages) for i in range(0, len(rows), size)
-        ]
-        rate = learning_rate(progress, stage.rate)
+        chunks = [side[i : i + size] for side in sides for i in range(0, len(rows), size)]
 
-        def loss_of(vectors_ND: Tensor, same_BB: Tensor = same_BB) -> Tensor:
+        def loss_of(vectors_ND: Tensor) -> Tensor:
             return spread.part(model.loss(vectors_ND, same_BB), 1, spread.n)
 
         if config.chunk:
-            value = spread.update(cached_backward(loss_of, embed, chunks), model, optimizer, rate)
+            loss = cached_backward(loss_of, embed, chunks)
         else:
-            loss = loss_of(torch.cat([embed(chunk) for chunk in chunks]))
-            value = spread.train_step(loss, model, optimizer, rate)
-        average.update(encoder)
-        budget.step += 1
-        if not spread.first:
-            continue
-        tokens = sum(len(row) for row in queries + passages)
-        if line := log.add(stage.name, budget, value, tokens, rate):
-            yield line
-        if budget.step % config.save_every == 0 or budget.done:
-            save_state(state, model, optimizer, budget, average)
-        if line := development.add(stage.name, budget, encoder, average):
-            yield line
-    average.copy_to(encoder)
+            loss = backward(loss_of(torch.cat([embed(chunk) for chunk in chunks])))
+        return loss, sum(len(row) for side in sides for row in side)
+
+    yield from stage.train(step, run.log, spread, run.development)

@@ -134,8 +134,13 @@ class Budget:
 
 def train_step(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
     """One backward pass and update; returns the loss."""
+    return update(backward(loss), model, optimizer, rate)
+
+
+def backward(loss: Tensor) -> Tensor:
+    """Leave the gradients of a loss in the weights; returns it without its graph."""
     loss.backward()  # type: ignore[no-untyped-call]
-    return update(loss, model, optimizer, rate)
+    return loss.detach()
 
 
 def update(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
@@ -145,7 +150,7 @@ def update(loss: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) ->
     """
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step(rate)
-    value = float(loss.detach())
+    value = float(loss)
     if not math.isfinite(value):
         raise DivergedError(
             f"the loss is {value}: the weights are spoiled; start again with a lower learning rate"
@@ -167,13 +172,12 @@ def cached_backward(
     with torch.no_grad():
         vectors_ND = torch.cat([embed(chunk) for chunk in chunks])
     vectors_ND.requires_grad_()
-    loss = loss_of(vectors_ND)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = backward(loss_of(vectors_ND))
     assert vectors_ND.grad is not None
     sizes = [len(chunk) for chunk in chunks]
     for chunk, grad_ND in zip(chunks, torch.split(vectors_ND.grad, sizes), strict=True):
         embed(chunk).backward(grad_ND)  # type: ignore[no-untyped-call]
-    return loss.detach()
+    return loss
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,16 +75,9 @@ class Spread:
         dist.broadcast_object_list(told, src=0)
         return told[0]
 
-    def train_step(
-        self, part: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float
-    ) -> float:
-        """`train_step` for the sum of all processes' parts of a loss; returns that."""
-        part.backward()  # type: ignore[no-untyped-call]
-        return self.update(part, model, optimizer, rate)
-
     def update(self, part: Tensor, model: nn.Module, optimizer: MuonAdamW, rate: float) -> float:
         """`update` by the sum of all processes' gradients; returns the sum of their parts."""
-        loss = part.detach().clone()
+        loss = part.clone()
         if self.n > 1:
             whole = [p for p in model.parameters() if not isinstance(p, DTensor)]  # see parts.py
             _sum_gradients([p for p in whole if p.requires_grad])

@@ -27,18 +27,9 @@ from ragformer.errors import InputError
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.retrieve.embed import Encoder, length_sorted_batches, load_encoder
 from ragformer.text.tokenizer import Tokenizer
-from ragformer.train.curves import Development
-from ragformer.train.loop import (
-    Averager,
-    Budget,
-    Log,
-    MuonAdamW,
-    learning_rate,
-    load_state,
-    save_state,
-    train_step,
-)
+from ragformer.train.loop import backward
 from ragformer.train.pairs import Ids, Pairs
+from ragformer.train.stage import Step
 
 Vectors = npt.NDArray[np.float32]
 
@@ -48,8 +39,6 @@ WINDOW = (12, 48)
 """Tokens."""
 POOL = 4096
 """Texts drawn at once and laid in batches of similar length."""
-SAVE_EVERY = 250
-"""Steps."""
 RIDGE = 1e-3
 """Added to the least squares' diagonal, as a share of its mean: rare pieces are seldom seen."""
 
@@ -165,49 +154,17 @@ def batches(taught: Taught, most_tokens: int, rng: random.Random) -> Iterator[li
             yield [pool[i] for i in batch]
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A stage of it: its name, how long, the peak rate, the most tokens in a batch."""
+def taught_step(
+    embed: Callable[[list[Ids]], Tensor], taught: Taught, most_tokens: int, rng: random.Random
+) -> Step:
+    """Bring a batch's vectors nearer to their targets; the loss is 1 - cosine, their mean."""
+    drawn = batches(taught, most_tokens, rng)
 
-    name: str
-    budget: Budget
-    rate: float
-    tokens: int
-
-
-def taught_stage(
-    goal: Goal,
-    encoder: SentenceEncoder,
-    embed: Callable[[list[Ids]], Tensor],
-    taught: Taught,
-    work: Path,
-    log: Log,
-    development: Development,
-) -> Iterator[str]:
-    """Bring the vectors near their targets and leave the averaged weights in `encoder`.
-
-    The loss is 1 - cosine, the mean over a batch's texts. Resumes from work.
-    """
-    budget = goal.budget
-    optimizer = MuonAdamW(encoder, goal.rate, 0.01)
-    average = Averager(encoder)
-    state = work / f"{goal.name}.pt"
-    load_state(state, encoder, optimizer, budget, average)
-    device = encoder.token_weight.weight.device
-    drawn = batches(taught, goal.tokens, random.Random(budget.step))
-    while not budget.done:
+    def step() -> tuple[Tensor, int]:
         rows = next(drawn)
         texts = [taught.texts[i] for i in rows]
-        target_BD = torch.from_numpy(taught.targets_ND[rows]).to(device)
-        rate = learning_rate(budget.progress, goal.rate)
-        loss = 1 - (embed(texts) * target_BD).sum(-1).mean()
-        value = train_step(loss, encoder, optimizer, rate)
-        average.update(encoder)
-        budget.step += 1
-        if line := log.add(goal.name, budget, value, sum(map(len, texts)), rate):
-            yield line
-        if budget.step % SAVE_EVERY == 0 or budget.done:
-            save_state(state, encoder, optimizer, budget, average)
-        if line := development.add(goal.name, budget, encoder, average):
-            yield line
-    average.copy_to(encoder)
+        vectors_BD = embed(texts)
+        target_BD = torch.from_numpy(taught.targets_ND[rows]).to(vectors_BD.device)
+        return backward(1 - (vectors_BD * target_BD).sum(-1).mean()), sum(map(len, texts))
+
+    return step

@@ -255,9 +255,27 @@ def test_index_and_ask_open_no_socket(home: Path, write_pdf: WritePdf) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("recipe", ["encoder", "decoder"])
-@pytest.mark.parametrize("option", ["--save-every", "--dev-every"])
-def test_no_steps_from_one_time_to_the_next_is_refused(ragformer, tmp_path, recipe, option):
-    places = [word for name in ("data", "out", "work") for word in (f"--{name}", tmp_path / name)]
-    ran = ragformer("train", recipe, *places, option, "0")
-    assert (ran.code, "0 is not in the range x>=1" in ran.err) == (2, True)
+@pytest.mark.parametrize(
+    ("command", "option", "value", "why"),
+    [
+        ("train encoder", "--save-every", "0", "0 is not in the range x>=1"),
+        ("train decoder", "--dev-every", "0", "0 is not in the range x>=1"),
+        ("train encoder", "--max-tokens", "0", "0 is not in the range x>=1"),
+        ("train encoder", "--chunk", "-1", "-1 is not in the range x>=0"),
+        ("train decoder", "--batch", "-8", "-8 is not in the range x>=1"),
+        ("train decoder", "--steps", "-1", "-1 is not in the range x>=0"),
+        ("train encoder", "--minutes", "nan", "'nan' is not a finite number"),
+        ("train encoder", "--bag-minutes", "-1", "-1.0 is not in the range x>=0"),
+        ("train decoder", "--peak-rate", "inf", "inf is not in the range 0<=x<=1"),
+        ("train decoder", "--cloze-share", "1.5", "1.5 is not in the range 0<=x<=1"),
+        ("train confidence", "--coverage", "nan", "'nan' is not a finite number"),
+        ("train tokenizer", "--threads", "0", "0 is not in the range x>=1"),
+        ("adapt", "--minutes", "nan", "'nan' is not a finite number"),
+        ("calibrate", "--error-rate", "nan", "'nan' is not a finite number"),
+    ],
+)
+def test_numbers_that_nothing_can_be_trained_with_are_refused(
+    ragformer, command, option, value, why
+):
+    ran = ragformer(*command.split(), option, value)
+    assert (ran.code, why in ran.err) == (2, True), ran.err

@@ -1,9 +1,6 @@
-"""What the encoder's recipe is made of: batches of neighbours, the loss, and its parts."""
+"""What the encoder's recipe is made of: the loss and its parts."""
 
 from __future__ import annotations
-
-import itertools
-import random
 
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ from ragformer.nn.config import TransformerConfig
 from ragformer.nn.heads import SentenceEncoder, new_encoder
 from ragformer.text.tokenizer import PAD
 from ragformer.train import encoder as recipe
-from ragformer.train.encoder import NEIGHBOURS
 from ragformer.train.loop import cached_backward
 from ragformer.train.pairs import pad
 
@@ -40,29 +36,6 @@ def model():
 
 def embed_with(model):
     return lambda rows: model.encoder(*pad(rows, CPU))
-
-
-def test_neighbours_in_the_order_are_alike_and_every_row_stays():
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(16, 8)).repeat(64, axis=0)
-    vectors = (centres + 0.1 * rng.normal(size=centres.shape)).astype(np.float32)
-    shuffled = rng.permutation(len(vectors))
-    order = recipe._near_order(vectors[shuffled], seed=0)
-    assert sorted(order) == list(range(len(vectors)))
-    cluster = shuffled[order] // 64
-    assert np.mean(cluster[1:] == cluster[:-1]) > 0.9
-    assert order == recipe._near_order(vectors[shuffled], seed=0)
-
-
-def test_equal_rows_have_an_order_too():
-    assert sorted(recipe._near_order(np.ones((100, 4), np.float32), seed=1)) == list(range(100))
-
-
-def test_a_draw_is_runs_of_different_rows():
-    rows = recipe._draw(1000, 4 * NEIGHBOURS, random.Random(0))
-    assert len(rows) == len(set(rows)) <= 4 * NEIGHBOURS
-    assert sum(b == (a + 1) % 1000 for a, b in itertools.pairwise(rows)) > 2 * NEIGHBOURS
-    assert sorted(recipe._draw(5, 64, random.Random(0))) == list(range(5))
 
 
 def test_a_batch_in_chunks_has_the_gradients_of_the_whole(model):

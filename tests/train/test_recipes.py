@@ -247,6 +247,12 @@ def test_a_decoder_is_measured_by_its_averaged_weights_and_trained_on_its_own(de
     assert all(torch.allclose(own[name], measured[name], atol=1e-5) for name in own)
 
 
+@pytest.mark.parametrize("size", ["batch", "bag_batch"])
+def test_a_batch_of_one_pair_is_refused(encoder_config, size):
+    with pytest.raises(InputError, match="telling it from the others of its batch"):
+        next(encoder.main(encoder_config(**{size: 1})))
+
+
 @pytest.mark.parametrize("characters", [-5, 0, 299])
 def test_passages_too_short_to_read_are_refused(decoder_config, characters):
     with pytest.raises(InputError, match=f"of {characters} characters is too short .* 300 or more"):
