@@ -13,6 +13,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Self
 
 from ragformer.cluster import opening
@@ -300,11 +301,13 @@ class Library:
         within: Within = None,
         last: Answer | None = None,
         backend: Backend = None,
+        enough: Event | None = None,
     ) -> Iterator[str | Answer]:
         """The answer's text as it is written, "" where there is none yet, last exactly one Answer.
 
         k, within: as for `search`. last: the answer before it in a chat, on which a follow-up
-        question leans. backend: as for `open_library`. To stop, close the iterator.
+        question leans. backend: as for `open_library`. To stop, close the iterator, or set `enough`
+        to have the Answer of what has been written; our own decoder's is then a whole one.
         """
         from ragformer.answer.about import about_documents
         from ragformer.retrieve.followup import recent_documents
@@ -318,7 +321,7 @@ class Library:
         from ragformer.answer.prose import answer_in_prose
         from ragformer.answer.speaker import speaker_of
 
-        speaker = speaker_of(self.settings, backend or self.backend)  # first: it may not do
+        speaker = speaker_of(self.settings, backend or self.backend, enough)  # first: may not do
         asked = understand(question, self.store, documents, last)
         passages = self._retrieve(asked, k, documents, within)
         if speaker is None:

@@ -165,7 +165,8 @@ class Answer:
     confidence: None where a remote model wrote it, of which nothing was measured. searched_as: what
     was searched and read, where that is not the question. note: what could not be done as asked, a
     sentence. about: the documents of an answer that quotes nothing, as it comes from what the store
-    knows of them. dropped: how many "marks" and "quotes" of a remote model did not hold.
+    knows of them. dropped: how many "marks" and "quotes" of a remote model did not hold. cut: the
+    text ends at a limit.
     """
 
     question: str
@@ -182,6 +183,7 @@ class Answer:
     note: str = ""
     about: tuple[Document, ...] = ()
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

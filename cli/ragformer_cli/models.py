@@ -109,13 +109,14 @@ def import_model(
       ragformer models import Qwen3-0.6B --name qwen && ragformer models use qwen
     """
     from ragformer.answer.installed import import_model
+    from ragformer.nn.names import few
 
     role, imported = import_model(source, out, name, query_prefix, passage_prefix)
     if as_json:
         say_json({"path": str(imported.folder), "unused": imported.unused, "kind": role})
         return
     if imported.unused:
-        warn(f"not used: {', '.join(imported.unused)}")
+        warn(f"not used: {few(imported.unused, most=20)}")
     how = (
         f"`ragformer models use {imported.folder.name}`"
         if out is None

@@ -2,8 +2,9 @@
 
     config.json -> a family -> tensors under our names -> tokenizer, chat template -> a folder
 
-Nothing in the source's folder is run but its chat template, and that in a sandbox; no pickle is
-opened. Tensors go from the source's files to the new ones a shard at a time.
+Nothing in the source's folder is run but its chat template, in a sandbox and in a process with
+limits, in which its tokenizer is tried too; no pickle is opened. Tensors go from the source's files
+to the new ones a shard at a time.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ from ragformer.errors import InputError, WeightsError
 from ragformer.nn.checkpoint import fill, save_weights
 from ragformer.nn.config import (
     TransformerConfig,
+    check_file,
     read_config,
     read_optional_config,
     write_model_config,
 )
 from ragformer.nn.families import Family, read_family, their_name, their_tensor
 from ragformer.nn.heads import Decoder
-from ragformer.retrieve.checkpoints import Imported, new_folder
+from ragformer.nn.names import few
+from ragformer.retrieve.checkpoints import Imported
+from ragformer.retrieve.placing import new_folder, place_for
 from ragformer.retrieve.tokenizer_files import tokenizer_file
 from ragformer.text.chat_template import ChatTemplate
-from ragformer.text.checkpoint_tokenizer import ChatTokenizer
+from ragformer.text.checkpoint_tokenizer import ChatTokenizer, try_tokenizer
 
 SHARD_BYTES = 256 * 2**20
 PLAIN = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}Answer:"
@@ -67,8 +71,11 @@ def import_decoder(source: Path, out: Path | None = None, name: str | None = Non
 
 
 def _import(source: Path, out: Path | None, name: str, scratch: Path) -> Imported:
+    place = place_for(out, name)
     family, config = read_family(source)
-    tokenizer = ChatTokenizer(tokenizer_file(source, scratch))
+    file = tokenizer_file(source, scratch)
+    try_tokenizer(file, chat=True)
+    tokenizer = ChatTokenizer(file)
     if tokenizer.vocab_size > config.vocab_size:
         raise WeightsError(
             f"the tokenizer of {source} knows {tokenizer.vocab_size} tokens, its config.json says"
@@ -78,12 +85,13 @@ def _import(source: Path, out: Path | None, name: str, scratch: Path) -> Importe
     with _tensors(source) as tensors:
         config = _untied(config, family, tensors)
         model, unused = _loaded(source, family, config, tensors)
-        folder = new_folder(out, name)
-        save_weights(model, folder, shard_bytes=SHARD_BYTES)
-    shutil.copyfile(tokenizer.path, folder / "tokenizer.json")
-    values = {"template": chat.template, "symbols": chat.symbols, "stops": list(chat.stops)}
-    write_model_config(config, "decoder", folder, chat=values)
-    return Imported(folder, unused)
+        largest = max(tensor.nbytes for tensor in model.state_dict().values())
+        with new_folder(place) as folder:
+            save_weights(model, folder, shard_bytes=max(SHARD_BYTES, largest))
+            shutil.copyfile(tokenizer.path, folder / "tokenizer.json")
+            values = {"template": chat.template, "symbols": chat.symbols, "stops": list(chat.stops)}
+            write_model_config(config, "decoder", folder, chat=values)
+    return Imported(place, unused)
 
 
 def _loaded(
@@ -127,7 +135,8 @@ def _untied(
     stored = embed if embed in tensors else embed.partition(".")[2]
     if not config.tie_embeddings or head not in tensors or stored not in tensors:
         return config
-    same = torch.equal(tensors[head].get_tensor(head), tensors[stored].get_tensor(stored))
+    theirs, ours = tensors[head].get_tensor(head), tensors[stored].get_tensor(stored)
+    same = theirs.dtype == ours.dtype and torch.equal(theirs, ours)
     return config if same else dataclasses.replace(config, tie_embeddings=False)
 
 
@@ -135,14 +144,14 @@ def _untied(
 def _tensors(folder: Path) -> Iterator[dict[str, Any]]:
     """The open file that each tensor of the checkpoint is in, by the tensor's name."""
     index = folder / "model.safetensors.index.json"
-    paths = sorted(folder.glob("*.safetensors"))
+    paths = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
     if index.is_file():
         listed = read_config(index).get("weight_map")
         if not isinstance(listed, dict):
             raise WeightsError(f"{index} has no weight_map")
         names = sorted({Path(str(name)).name for name in listed.values()})
         if missing := [name for name in names if not (folder / name).is_file()]:
-            raise WeightsError(f"{folder} lacks {', '.join(missing)}, which its index names")
+            raise WeightsError(f"{folder} lacks {few(missing)}, which its index names")
         paths = [folder / name for name in names]
     if not paths:
         raise WeightsError(
@@ -170,10 +179,13 @@ def _chat(source: Path, tokenizer: ChatTokenizer) -> Chat:
     symbols = {name: text for name in _SYMBOLS if (text := _text(values.get(name)))}
     file = source / "chat_template.jinja"
     try:
-        template = file.read_text("utf-8") if file.is_file() else _template(values) or PLAIN
+        if own := file.is_file():
+            check_file(file)
+        template = file.read_text("utf-8") if own else _template(values) or PLAIN
     except UnicodeDecodeError as error:
         raise WeightsError(f"{file} is not UTF-8 text: {error}") from error
-    ChatTemplate(template, symbols).parts([{"role": "user", "content": "?"}])
+    asked = [{"role": role, "content": "?"} for role in ("system", "user")]
+    ChatTemplate(template, symbols).parts(asked)
     stops = _stops(source, tokenizer)
     if eos := symbols.get("eos_token"):
         stops.setdefault(eos)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Literal
 
 from ragformer.answer.checkpoints import chat_of, import_decoder
@@ -14,6 +15,7 @@ from ragformer.nn.config import read_config
 from ragformer.nn.families import FAMILIES
 from ragformer.nn.identity import weight_files, weights_id
 from ragformer.retrieve.checkpoints import Imported, import_encoder
+from ragformer.retrieve.placing import UNFINISHED
 
 Role = Literal["encoder", "writer"]
 """What an imported model does: embed texts, or write answers."""
@@ -59,8 +61,8 @@ def import_model(
         )
     if kind not in list(FAMILIES):
         raise WeightsError(
-            f"{source} is of model_type {kind!r}; this imports decoders of {', '.join(FAMILIES)},"
-            " and encoders that sentence-transformers saved"
+            f"{source} is of model_type {brief(kind)}; this imports decoders of"
+            f" {', '.join(FAMILIES)}, and encoders that sentence-transformers saved"
         )
     return "writer", import_decoder(source, out, name)
 
@@ -68,7 +70,8 @@ def import_model(
 def installed(settings: Settings) -> list[Installed]:
     """Every model imported into the home, by name."""
     folder = settings.models_home
-    return [_look(path, settings) for path in sorted(folder.glob("*")) if path.is_dir()]
+    paths = [path for path in sorted(folder.glob("*")) if not path.name.startswith(UNFINISHED)]
+    return [_look(path, settings) for path in paths if path.is_dir()]
 
 
 def _look(folder: Path, settings: Settings) -> Installed:
@@ -114,5 +117,8 @@ def remove_model(settings: Settings, name: str) -> Installed:
     model = find_model(settings, name)
     if model.in_use and model.role is not None:
         set_for_user(model.role, None)
-    shutil.rmtree(model.folder)
+    if model.folder.is_symlink():
+        model.folder.unlink()
+    else:
+        shutil.rmtree(model.folder)
     return model

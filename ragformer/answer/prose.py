@@ -104,6 +104,7 @@ def answer_in_prose(
         reply.usage,
         note=_note(checked.dropped, reply.cut),
         dropped=checked.dropped,
+        cut=reply.cut,
     )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from ragformer.errors import ConfigError, RagformerError, ServerError
@@ -43,13 +44,14 @@ class Reply:
 
 
 def stream_reply(
-    model: RemoteModel, messages: Sequence[Message]
+    model: RemoteModel, messages: Sequence[Message], enough: Event | None = None
 ) -> Generator[str | Reply, None, None]:
     """Yield the text as it comes and, last, exactly one Reply.
 
-    Closing the iterator closes the connection, at which servers stop writing. Raises ConfigError
-    without the package `openai` and for a key or model that the server refuses, ServerError for
-    anything else that fails there or on the way.
+    Closing the iterator closes the connection, at which servers stop writing; so does setting
+    `enough`, behind which the Reply still comes. Raises ConfigError without the package `openai`
+    and for a key or model that the server refuses, ServerError for anything else that fails there
+    or on the way.
     """
     used: dict[str, float] = {}
     finish, length = "", 0
@@ -65,6 +67,9 @@ def stream_reply(
                 length += len(text)
                 if text:
                     yield text
+                if enough is not None and enough.is_set():
+                    finish = "stop"
+                    break
                 if length > LONGEST_REPLY:
                     finish = "length"
                     break

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from ragformer.answer.remote import Message, Reply, stream_reply
@@ -41,41 +42,41 @@ class Speaker:
     too_small: str
 
 
-def remote_speaker(model: RemoteModel) -> Speaker:
+def remote_speaker(model: RemoteModel, enough: Event | None = None) -> Speaker:
     """The model behind a server."""
     return Speaker(
         model.name,
         "openai",
         model.context,
         lambda text: -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN),
-        lambda messages, _: stream_reply(model, messages),
+        lambda messages, _: stream_reply(model, messages, enough),
         "set RAGFORMER_OPENAI_CONTEXT to what the model takes",
     )
 
 
-def local_speaker(writer: Writer) -> Speaker:
+def local_speaker(writer: Writer, enough: Event | None = None) -> Speaker:
     """An imported decoder."""
     return Speaker(
         writer.id,
         "local",
         writer.context,
         writer.count,
-        writer.write,
+        lambda messages, passages: writer.write(messages, passages, enough),
         "import a decoder that reads more",
     )
 
 
-def speaker_of(settings: Settings, backend: Backend) -> Speaker | None:
+def speaker_of(settings: Settings, backend: Backend, enough: Event | None = None) -> Speaker | None:
     """What writes prose by these settings, or by `backend` where it is given; None: our own
-    decoder answers. Raises ConfigError for a server that cannot be used, WeightsError for an
-    imported decoder that is damaged."""
+    decoder answers. Once `enough` is set, no more is written. Raises ConfigError for a server that
+    cannot be used, WeightsError for an imported decoder that is damaged."""
     if isinstance(backend, Path):
-        return local_speaker(_writer(backend, settings.writer_dtype))
+        return local_speaker(_writer(backend, settings.writer_dtype), enough)
     if remote := settings.remote_model(backend):
-        return remote_speaker(remote)
+        return remote_speaker(remote, enough)
     if settings.writer is None:
         return None
-    return local_speaker(_writer(settings.writer, settings.writer_dtype))
+    return local_speaker(_writer(settings.writer, settings.writer_dtype), enough)
 
 
 @lru_cache(maxsize=1)

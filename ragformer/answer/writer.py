@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Event
 
 import torch
 
@@ -72,13 +73,16 @@ class Writer:
 
     @torch.inference_mode()
     def write(
-        self, messages: Sequence[Mapping[str, str]], passages: Sequence[Passage]
+        self,
+        messages: Sequence[Mapping[str, str]],
+        passages: Sequence[Passage],
+        enough: Event | None = None,
     ) -> Generator[str | Reply, None, None]:
         """Yield the text as it comes and, last, exactly one Reply. mark i is passages[i - 1].
 
         WAITING comes between two steps of the model: several replies of one Writer may be written
-        by turns, each up to that, and take one step for all. Raises InputError where the messages
-        alone fill the context.
+        by turns, each up to that, and take one step for all. Once `enough` is set, no more is
+        written. Raises InputError where the messages alone fill the context.
         """
         ids = self.tokenizer.encode_parts(self.template.parts(messages))
         room = min(LONGEST_REPLY, self.context - len(ids))
@@ -104,6 +108,9 @@ class Writer:
             stopped = token in self.vocabulary.stops
             if text := decode(self.tokenizer.token_bytes.get(token, b"")):
                 yield text
+            if enough is not None and enough.is_set():
+                stopped = True
+                break
         used = {"prompt_tokens": float(len(ids)), "completion_tokens": float(written)}
         yield Reply(self.id, used, cut=not stopped)
 

@@ -59,7 +59,10 @@ def sync(file: Path) -> None:
 
 def _save_shard(path: Path, tensors: dict[str, Tensor]) -> Path:
     scratch = path.with_suffix(".partial")
-    save_file(tensors, scratch)
+    try:
+        save_file(tensors, scratch)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} cannot be written: {error}; see that there is space") from error
     sync(scratch)
     scratch.replace(path)
     return path

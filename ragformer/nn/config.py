@@ -11,6 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, Literal
 
 from ragformer.errors import WeightsError
@@ -21,6 +22,12 @@ _CHOICES = {
     "norm_place": ("pre", "post"),
     "mlp": ("swiglu", "gelu", "gelu_tanh"),
 }
+
+# Far above any model there is, and low enough for the sizes of tensors to be 64-bit numbers.
+_MOST_WIDE = 1_000_000
+_MOST = {"n_layers": 10_000, "vocab_size": 10_000_000, "max_seq_len": 1_000_000_000}
+_MOST_BYTES = 16 * 2**20
+"""Of a file beside the weights, but tokenizer.json: the largest vocabularies take 5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +98,17 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
         for name in (*sizes, "max_seq_len"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise WeightsError(f"{name} is {value!r}; it must be a whole number from 1")
+            value, most = getattr(self, name), _MOST.get(name, _MOST_WIDE)
+            if type(value) is not int or value < 1:
+                raise WeightsError(f"{name} is {brief(value)}; it must be a whole number from 1")
+            if value > most:
+                raise WeightsError(f"{name} is {brief(value)}; this takes up to {most:,}")
         for name in ("rope_theta", "norm_eps", "logit_scale"):
             _require_positive(name, getattr(self, name))
         if not isinstance(self.tie_embeddings, bool):
-            raise WeightsError(f"tie_embeddings is {self.tie_embeddings!r}; it is true or false")
+            raise WeightsError(
+                f"tie_embeddings is {brief(self.tie_embeddings)}; it is true or false"
+            )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise WeightsError(
@@ -137,16 +148,23 @@ class TransformerConfig:
 
 
 def _require_positive(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise WeightsError(f"{name} is {value!r}; it must be a number above 0")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise WeightsError(f"{name} is {brief(value)}; it must be a number above 0")
+
+
+def check_file(path: Path) -> None:
+    """Raise WeightsError for what is no file, or larger than any beside a model's weights."""
+    if not path.is_file():  # of a pipe the end never comes
+        raise WeightsError(f"there is no {path}; is the model folder complete?")
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise WeightsError(f"{path} takes {size:,} bytes, more than any such file; is it damaged?")
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The object in a config.json, or a WeightsError that says what is wrong with the file."""
+    check_file(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WeightsError(f"there is no {path}; is the model folder complete?") from error
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):

@@ -12,13 +12,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from torch import Tensor
 
 from ragformer.errors import WeightsError
 from ragformer.nn.config import RopeScaling, TransformerConfig, read_config
-from ragformer.nn.names import filled_row
+from ragformer.nn.names import few, filled_row
 
 _LLAMA_NAMES = {
     "transformer.embed.*": "model.embed_tokens.*",
@@ -142,7 +143,7 @@ def read_family(folder: Path) -> tuple[Family, TransformerConfig]:
     name = values.get("model_type")
     if name not in list(FAMILIES):  # a list can be asked for anything that JSON holds
         raise WeightsError(
-            f"{path} is of model_type {name!r}; this imports decoders of {', '.join(FAMILIES)}"
+            f"{path} is of model_type {brief(name)}; this imports decoders of {', '.join(FAMILIES)}"
         )
     family = FAMILIES[name]
     if missing := sorted(set(family.sizes.values()) - set(values) - {"num_key_value_heads"}):
@@ -189,16 +190,18 @@ def _refuse_unknown(values: Mapping[str, Any], family: Family, path: Path) -> No
         # A window that is switched off may still have a width.
         idle = name == "sliding_window" and values.get("use_sliding_window") is False
         if values.get(name, allowed[0]) not in allowed and not idle:
-            raise WeightsError(f"{path} says {name} {values[name]!r}; this imports {allowed[0]!r}")
+            raise WeightsError(
+                f"{path} says {name} {brief(values[name])}; this imports {allowed[0]!r}"
+            )
     layers = values.get("layer_types") or []
     kinds = {str(kind) for kind in (layers if isinstance(layers, list) else [layers])}
     if other := sorted(kinds - {"full_attention"}):
-        raise WeightsError(f"{path} has layers of {', '.join(other)}; full_attention only")
+        raise WeightsError(f"{path} has layers of {few(other)}; full_attention only")
     known = {*family.sizes.values(), *family.fixed, *_SILENT, "layer_types", "n_inner"}
     # Nothing is said by a field that is null, false or empty.
     if unknown := sorted(name for name in set(values) - known if values[name]):
         raise WeightsError(
-            f"{path} has {', '.join(unknown)}, which this does not know and will not ignore"
+            f"{path} has {few(unknown)}, which this does not know and will not ignore"
         )
 
 
@@ -212,15 +215,19 @@ def _rope(values: Mapping[str, Any], path: Path) -> tuple[float, RopeScaling | N
     """The base of the rotary frequencies, and how they are scaled; older files and newer ones."""
     scaling = values.get("rope_parameters") or values.get("rope_scaling") or {}
     if not isinstance(scaling, dict):
-        raise WeightsError(f"{path} says of its rotary positions {scaling!r}, which is no object")
+        raise WeightsError(
+            f"{path} says of its rotary positions {brief(scaling)}, which is no object"
+        )
     theta = scaling.get("rope_theta") or values.get("rope_theta") or 10_000.0
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind not in ("default", "llama3"):
-        raise WeightsError(f"{path} scales its rotary positions by {kind!r}; this knows 'llama3'")
+        raise WeightsError(
+            f"{path} scales its rotary positions by {brief(kind)}; this knows 'llama3'"
+        )
     if unknown := sorted(set(scaling) - _ROPE):
         raise WeightsError(
-            f"{path} has {', '.join(unknown)} of its rotary positions, which this does not know and"
-            " will not ignore"
+            f"{path} has {few(unknown)} of its rotary positions, which this does not know and will"
+            " not ignore"
         )
     if kind == "default":
         return theta, None

@@ -12,7 +12,7 @@ _BESIDE = ("config.json", "tokenizer.model", "tokenizer.json")
 
 def weight_files(folder: Path) -> list[Path]:
     """The shards in `folder`, in order."""
-    files = sorted(folder.glob("model*.safetensors"))
+    files = sorted(path for path in folder.glob("model*.safetensors") if path.is_file())
     if not files:
         raise WeightsError(f"there are no weights (model*.safetensors) in {folder}")
     return files

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as brief
 
 from torch import Tensor
 
@@ -59,7 +60,9 @@ def bert_config(folder: Path) -> TransformerConfig:
         raise WeightsError(f"{path} names no model_type; this imports {_BERT['model_type']} only")
     for name, ours in _BERT.items():
         if values.get(name, ours) != ours:
-            raise WeightsError(f"{path} says {name} {values[name]!r}; this imports {ours!r} only")
+            raise WeightsError(
+                f"{path} says {name} {brief(values[name])}; this imports {ours!r} only"
+            )
     if missing := sorted(set(_BERT_SIZES.values()) - set(values)):
         raise WeightsError(f"{path} has no {', '.join(missing)}")
     config = TransformerConfig(
@@ -83,10 +86,15 @@ def renamed(
     """
     theirs = {name: filled_row(name, table) for name in wanted}
     if missing := [name for name in theirs.values() if name not in tensors]:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise WeightsError(f"the weights in {folder} lack {', '.join(missing[:3])}{more}")
+        raise WeightsError(f"the weights in {folder} lack {few(missing)}")
     unused = sorted(set(tensors) - set(theirs.values()))
     return {name: tensors[their] for name, their in theirs.items()}, unused
+
+
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first of the names that a stranger's file has, for a sentence, and how many more."""
+    said = ", ".join(name if len(name) < 100 else f"{name[:100]}…" for name in names[:most])
+    return f"{said} and {len(names) - most} more" if len(names) > most else said
 
 
 def filled_row(ours: str, table: Mapping[str, str]) -> str:

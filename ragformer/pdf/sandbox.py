@@ -22,45 +22,18 @@ import os
 import re
 import signal
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ragformer.fence import limit_memory, limit_time
 from ragformer.pdf.clean import is_junk
 from ragformer.pdf.frames import read_frame, write_frame
 from ragformer.pdf.pages import DAMAGE, PdfiumFile, PypdfFile, WrongPasswordError
-
-try:
-    import resource
-except ImportError:  # Windows: the parent watches the time, nothing bounds the memory
-    resource = None  # type: ignore[assignment]
 
 _JUNK = "its fonts do not say which characters they show"
 PAGE_CHARS = 2_000_000  # a page of a book has 3,000; more than this would only fill the memory
 FILE_CHARS = 100_000_000
 BLANKS_TO_GIVE_UP = 8  # a scanned book: after so many, pypdf will find no text either
-
-
-def limit_memory(megabytes: int) -> None:
-    """Bound this process's address space, where the system can."""
-    if resource is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        wanted = megabytes << 20
-        if hard != resource.RLIM_INFINITY:
-            wanted = min(wanted, hard)
-        with suppress(ValueError, OSError):  # macOS refuses
-            resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
-
-
-def limit_time(seconds: float) -> None:
-    """Die after this much more processor time: the fence that holds when the parent is gone."""
-    if resource is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        wanted = int(time.process_time() + seconds) + 2
-        if hard != resource.RLIM_INFINITY:
-            wanted = min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_CPU, (wanted, hard))
 
 
 def open_file(path: Path, passwords: list[str], pdfium: bool) -> PdfiumFile | PypdfFile:

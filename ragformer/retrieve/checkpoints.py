@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from ragformer.config import load_settings
 from ragformer.errors import InputError, WeightsError
 from ragformer.nn.checkpoint import fill, read_tensors, save_weights
 from ragformer.nn.config import (
@@ -34,11 +33,10 @@ from ragformer.nn.config import (
 from ragformer.nn.heads import SentenceEncoder
 from ragformer.nn.names import BERT, bert_config, renamed
 from ragformer.retrieve.embed import Encoder, TextForm, load_encoder
+from ragformer.retrieve.placing import new_folder, place_for
 from ragformer.retrieve.tokenizer_files import tokenizer_file
-from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
+from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer, try_tokenizer
 
-IN_THE_BOX = ("box", "encoder", "decoder")
-"""What `models use` and `models info` call the models that came with the program."""
 _MODULES = ["Transformer", "Pooling", "Normalize"]  # in this order, the last may be left out
 _OLD_POOLING = "pooling_mode_"
 _SILENT = -1000.0  # a log weight that is 0 in float32
@@ -83,6 +81,7 @@ def import_encoder(
     damaged or no BERT sentence encoder.
     """
     with TemporaryDirectory(prefix="ragformer-import-") as scratch:
+        place = place_for(out, name or source.resolve().name)
         read = _read_source(source, Path(scratch))
         form = read.form
         if query_prefix is not None:
@@ -90,33 +89,17 @@ def import_encoder(
         if passage_prefix is not None:
             form = dataclasses.replace(form, passage_prefix=passage_prefix)
         model, unused = _load_model(read)
-        folder = new_folder(out, name or source.resolve().name)
-        save_weights(model, folder, shard_bytes=sys.maxsize)
-        shutil.copyfile(read.tokenizer.path, folder / "tokenizer.json")
-    write_model_config(read.config, "encoder", folder, texts=dataclasses.asdict(form))
-    return Imported(folder, unused)
+        with new_folder(place) as folder:
+            save_weights(model, folder, shard_bytes=sys.maxsize)
+            shutil.copyfile(read.tokenizer.path, folder / "tokenizer.json")
+            write_model_config(read.config, "encoder", folder, texts=dataclasses.asdict(form))
+    return Imported(place, unused)
 
 
 def load_peer(source: Path) -> Encoder:
     """The sentence-transformers encoder in `source`; what its import writes is thrown away."""
     with TemporaryDirectory(prefix="ragformer-peer-") as scratch:
         return load_encoder(import_encoder(source, Path(scratch) / "encoder").folder)
-
-
-def new_folder(out: Path | None, name: str) -> Path:
-    """An empty folder for an imported model: `out`, or one of this name in the home."""
-    if not name or Path(name).name != name:
-        raise InputError(f"a model cannot be called {name!r}; give a plain name")
-    if out is None and name in IN_THE_BOX:
-        raise InputError(f"{name!r} means a model in the box; give this one another name by --name")
-    settings = load_settings()
-    folder = settings.models_home / name if out is None else out
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already; remove it, or write elsewhere with --out")
-    if out is None:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _read_source(source: Path, scratch: Path) -> _Source:
@@ -126,7 +109,14 @@ def _read_source(source: Path, scratch: Path) -> _Source:
     folder = modules["Transformer"]
     config = bert_config(folder)
     texts = read_optional_config(folder / "sentence_bert_config.json")
-    tokenizer = CheckpointTokenizer(tokenizer_file(folder, scratch))
+    file = tokenizer_file(folder, scratch)
+    try_tokenizer(file, chat=False)
+    tokenizer = CheckpointTokenizer(file)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise WeightsError(
+            f"the tokenizer of {folder} knows {tokenizer.vocab_size} tokens, its config.json says"
+            f" {config.vocab_size}"
+        )
     if texts.get("do_lower_case") and tokenizer.encode("A") != tokenizer.encode("a"):
         raise WeightsError(f"{folder} asks for lower case and its tokenizer keeps capitals")
     prompts = _prompts(source, normalized="Normalize" in modules)
@@ -191,7 +181,8 @@ def _pooling(folder: Path, prompts: dict[str, str]) -> str:
 
 def _load_model(read: _Source) -> tuple[SentenceEncoder, list[str]]:
     """The encoder with the source's weights, and the names of those without a place."""
-    model = SentenceEncoder(read.config)
+    with torch.device("meta"):  # nothing is made of a size that only a file says
+        model = SentenceEncoder(read.config)
     theirs = {n.removeprefix(_PREFIX): t for n, t in _read_weights(read.folder).items()}
     found, unused = renamed(theirs, BERT, model.transformer.state_dict(), read.folder)
     tensors = {f"transformer.{name}": tensor for name, tensor in found.items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ragformer.errors import WeightsError
-from ragformer.nn.config import read_config, read_optional_config
+from ragformer.nn.config import check_file, read_config, read_optional_config
 from ragformer.text.tokenizer import SPACE_SYMBOL
 
 Form = dict[str, Any]
@@ -24,6 +24,7 @@ FILE = "tokenizer.json"
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6  # kinds of sentencepiece's pieces
 _BPE_KIND = 2
+_LONGEST_PIECE = 1000  # they are cut at every place; by default sentencepiece makes none over 16
 _BERT_SYMBOLS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls")}
 _BERT_SYMBOLS |= {"mask_token": "[MASK]"}
 _END_OF_TEXT = {"eos_token": "<|endoftext|>"}
@@ -134,6 +135,7 @@ def _of_word_pieces(folder: Path) -> Form:
 
 def _of_sentencepiece(folder: Path) -> Form:
     path = folder / "tokenizer.model"
+    check_file(path)
     try:
         pieces, is_bpe, blank_first = _sentencepiece(path)
     except (ValueError, struct.error, TypeError, LookupError, AttributeError) as error:
@@ -194,6 +196,8 @@ def _sentencepiece(path: Path) -> tuple[list[tuple[str, float, int]], bool, bool
             piece = {3: _NORMAL, 2: b"\0\0\0\0", **dict(_fields(value))}
             (score,) = struct.unpack("<f", piece[2])
             pieces.append((piece[1].decode(), score, piece[3]))
+            if len(pieces[-1][0]) > _LONGEST_PIECE:
+                raise ValueError(f"a piece has {len(pieces[-1][0]):,} characters")
         elif number == 2:
             trainer = dict(_fields(value))
         elif number == 3:
@@ -303,6 +307,7 @@ def _numbered(path: Path, need: bool = True) -> dict[str, int]:
 
 
 def _text(path: Path) -> str:
+    check_file(path)
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:

@@ -101,6 +101,7 @@ def make_app(
     app.include_router(chat.router)
     app.include_router(documents.router)
     app.get("/health", tags=["server"])(health)
+    app.head("/health", include_in_schema=False)(health)  # what many that watch over servers send
     app.get("/metrics", tags=["server"], response_class=Response)(metrics)
     add_handlers(app)
     app.add_middleware(Gate, token=token, loopback=loopback, limits=limits)

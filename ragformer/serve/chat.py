@@ -6,6 +6,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from threading import Event
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,6 +19,7 @@ from ragformer.serve.replies import Envelope, Form, Reply, event, reply_of
 from ragformer.serve.requests import ChatRequest, EmbeddingRequest
 from ragformer.serve.sending import Json
 from ragformer.serve.service import Service, service_of
+from ragformer.serve.shown import Shown, counter
 from ragformer.serve.worker import finished, too_late
 from ragformer.text.normalize import check_question
 from ragformer.types import WAITING, Answer
@@ -75,15 +77,22 @@ def _work(service: Service, asked: ChatRequest, base: str) -> Callable[[], Itera
     last = service.shelf.turn(collection, *before) if before else None
 
     def pieces() -> Iterator[str | Reply]:
-        n = 0
+        enough = Event()
         with service.shelf.using(collection) as library:
-            for piece in library.stream(question, asked.k, asked.within, last, backend):
+            shown = Shown(counter(library, backend), asked.most_tokens, asked.stops)
+            for piece in library.stream(question, asked.k, asked.within, last, backend, enough):
                 if isinstance(piece, Answer):
-                    service.shelf.remember(collection, piece)
-                    yield reply_of(library.store, piece, collection, base, n)
-                else:
-                    n += piece != WAITING
-                    yield piece
+                    left, answer = shown.end(piece)
+                    if left:
+                        yield left
+                    service.shelf.remember(collection, answer)
+                    yield reply_of(library.store, answer, collection, base, shown.n_tokens)
+                elif piece == WAITING:
+                    yield WAITING
+                elif text := shown.add(piece):
+                    yield text
+                if shown.ended:
+                    enough.set()
 
     return pieces
 

@@ -47,6 +47,8 @@ _STATUS: dict[type[RagformerError], int] = {
 }
 """A subclass before its base; what is not here is wrong with this server: 500."""
 
+LONGEST_PATH = 100  # characters of a wrong one that an error repeats
+_ADDRESSES = "questions go to /v1/chat/completions, and /openapi.json lists the other addresses"
 _KIND = re.compile(r"(body|str)$|.*\[")
 """Parts of the place of a fault that no client wrote."""
 _PLAINLY = {
@@ -118,8 +120,11 @@ def add_handlers(app: FastAPI) -> None:
         return response(400, said, "invalid_value", where or None)
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> Json:
-        return response(error.status_code, str(error.detail), headers=error.headers)
+    async def _http(request: Request, error: HTTPException) -> Json:
+        said = str(error.detail)
+        if error.status_code == 404:  # of the router: an endpoint raises what is ours
+            said = f"there is nothing at {request.url.path[:LONGEST_PATH]}; {_ADDRESSES}"
+        return response(error.status_code, said, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def _unexpected(_: Request, error: Exception) -> Json:

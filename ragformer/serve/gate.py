@@ -47,6 +47,8 @@ class Gate:
         length = headers.get("content-length", "0")
         if refusal is None and length.isdecimal() and int(length[:20]) > most:
             refusal = 413, _too_large(most)
+        if refusal is None and headers.get("content-encoding", "identity") != "identity":
+            refusal = 415, "send the request as it is, without Content-Encoding"
         if refusal is None:
             await self.app(scope, _limited(receive, most, seconds), send)
             return

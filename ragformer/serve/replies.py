@@ -37,15 +37,17 @@ class Reply:
 
     text: str
     annotations: list[Form]
+    finish: str
     usage: Form
     more: Form
 
 
-def reply_of(store: Store, answer: Answer, collection: str, base: str, pieces: int) -> Reply:
-    """base: this server's own address. pieces: in how many the text was written, about a token
-    each, where nobody counted its tokens."""
-    prompt = int(answer.usage.get("prompt_tokens", 0))
-    written = int(answer.usage.get("completion_tokens", pieces))
+def reply_of(store: Store, answer: Answer, collection: str, base: str, n_tokens: int) -> Reply:
+    """base: this server's own address. n_tokens: of the text; those that a remote server has
+    counted are told as it did, thoughts and what was thrown away among them."""
+    prompt, written = int(answer.usage.get("prompt_tokens", 0)), n_tokens
+    if answer.backend == "openai":
+        written = int(answer.usage.get("completion_tokens", n_tokens))
     usage = {
         "prompt_tokens": prompt,
         "completion_tokens": written,
@@ -57,7 +59,8 @@ def reply_of(store: Store, answer: Answer, collection: str, base: str, pieces: i
     ]
     form = answer_form(store, replace(answer, passages=()))
     more = {name: form[name] for name in _MORE}
-    return Reply(answer.text, annotations, usage, more)
+    finish = "length" if answer.cut else "stop"
+    return Reply(answer.text, annotations, finish, usage, more)
 
 
 def places(answer: Answer) -> list[tuple[int, int]]:
@@ -119,7 +122,7 @@ class Envelope:
             "refusal": None,
             "annotations": reply.annotations,
         }
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
         form = self._form("chat.completion", [choice])
         return form | {"usage": reply.usage, "ragformer": reply.more}
 
@@ -130,7 +133,8 @@ class Envelope:
         return self._chunk({"content": text})
 
     def last(self, reply: Reply, with_usage: bool) -> Iterator[bytes]:
-        yield self._chunk({"annotations": reply.annotations}, "stop", {"ragformer": reply.more})
+        more = {"ragformer": reply.more}
+        yield self._chunk({"annotations": reply.annotations}, reply.finish, more)
         if with_usage:
             yield event(self._form("chat.completion.chunk", []) | {"usage": reply.usage})
         yield DONE

@@ -1,21 +1,24 @@
 """What may be asked of the server. Fields of the OpenAI protocol that change nothing here, as
-temperature, max_tokens, stop and tools, are taken and left alone; those by which another kind of
-reply is awaited are refused."""
+temperature, seed and tools, are taken and left alone; those by which another kind of reply is
+awaited are refused."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from ragformer.library import MAX_PASSAGES
 from ragformer.serve.failures import ApiError
 
 MOST_INPUTS = 2048
+MOST_STOPS = 4
 LONGEST_BEFORE = 20_000  # characters of the turn before
 LONGEST_PLACE = 4096  # characters of a path or pattern
 _K = Annotated[int | None, Field(ge=1, le=MAX_PASSAGES, description="passages to find")]
+_Tokens = Annotated[int | None, Field(ge=1, description="of the answer's text")]
 _WITHIN = Annotated[
     list[Annotated[str, Field(max_length=LONGEST_PLACE)]] | None,
     Field(alias="in", min_length=1, max_length=100, description="files to look in, as for --in"),
@@ -40,13 +43,17 @@ class Message(BaseModel):
 
     @property
     def text(self) -> str:
-        """Its words; raises ApiError for a picture or a sound."""
+        """Its words, without what is no text."""
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
-        other = next((part.type for part in self.content if part.type not in _TEXTS), None)
+        return "\n".join(part.text or "" for part in self.content if part.type in _TEXTS)
+
+    def refuse_others(self) -> None:
+        """Raise ApiError for a picture or a sound."""
+        parts = self.content if isinstance(self.content, list) else []
+        other = next((part.type for part in parts if part.type not in _TEXTS), None)
         if other is not None:
-            raise ApiError(400, f"a message may hold text, not {other[:100]}", param="messages")
-        return "\n".join(part.text or "" for part in self.content)
+            raise ApiError(400, f"a question may hold text, not {other[:100]}", param="messages")
 
 
 _TEXTS = ("text", "input_text", "refusal")
@@ -62,12 +69,16 @@ class TextFormat(BaseModel):
 
 class ChatRequest(_Request):
     """model: a collection, or collection:model. The last message of the user is the question, the
-    turn before it what the question may lean on; a ragformer's own message holds both."""
+    turn before it what the question may lean on; a ragformer's own message holds both.
+    max_completion_tokens: a newer name of max_tokens. stop: texts before which the answer ends."""
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
+    max_tokens: _Tokens = None
+    max_completion_tokens: _Tokens = None
+    stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
     n: Annotated[int | None, Field(ge=1, le=1)] = None
     response_format: TextFormat | None = None
     tool_choice: Literal["none", "auto"] | None = None
@@ -77,8 +88,21 @@ class ChatRequest(_Request):
     k: _K = None
     within: _WITHIN = None
 
+    @property
+    def most_tokens(self) -> int | None:
+        given = [n for n in (self.max_tokens, self.max_completion_tokens) if n is not None]
+        return min(given, default=None)
+
+    @property
+    def stops(self) -> list[str]:
+        """Without empty ones, which some clients send for none."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return list(filter(None, given))
+
     def question(self) -> str:
-        return asked_in(self.messages[self._last()].text)[0]
+        last = self.messages[self._last()]
+        last.refuse_others()
+        return asked_in(last.text)[0]
 
     def turn_before(self) -> tuple[str, str] | None:
         """Question and answer before the last question, if there is a whole turn."""
@@ -117,12 +141,26 @@ def asked_in(content: str) -> tuple[str, tuple[str, str] | None]:
     return told.removeprefix(_QUESTION), before
 
 
+def _texts_only(given: object) -> object:
+    """Raises for numbers of tokens, which some clients make of texts unasked."""
+    if isinstance(given, list) and given and isinstance(given[0], int | list):
+        raise PydanticCustomError(
+            "tokens",
+            "send texts, not the numbers of their tokens, which are another model's"
+            " (LangChain: check_embedding_ctx_length=False)",
+        )
+    return given
+
+
 class EmbeddingRequest(_Request):
     """model: a collection, for its encoder. input_type: as texts are embedded to be found, or as
     questions are."""
 
     model: str
-    input: str | Annotated[list[str], Field(min_length=1, max_length=MOST_INPUTS)]
+    input: Annotated[
+        str | Annotated[list[str], Field(min_length=1, max_length=MOST_INPUTS)],
+        BeforeValidator(_texts_only),
+    ]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int | None, Field(ge=1)] = None
     input_type: Literal["passage", "query"] = "passage"

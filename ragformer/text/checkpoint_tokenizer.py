@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragformer.errors import NotFoundError, WeightsError
+from ragformer.fence import Fence, OverrunError, fenced
 from ragformer.text.chat_template import Part
 from ragformer.text.tokenizer import SPACE_SYMBOL
 
@@ -28,11 +29,23 @@ def _open(path: Path, change: Callable[[bytes], bytes] = bytes) -> tokenizers.To
         model = tokenizers.Tokenizer.from_buffer(change(path.read_bytes()))
     except FileNotFoundError as error:
         raise WeightsError(f"there is no {path}; is the model folder complete?") from error
-    except Exception as error:  # the package raises no narrower one
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # its panics are no Exception, its errors nothing narrower
         raise WeightsError(f"{path} is no tokenizer: {error}") from error
     model.no_truncation()
     model.no_padding()
     return model
+
+
+def _ids(model: tokenizers.Tokenizer, text: str) -> list[int]:
+    """Token ids of `text`, with no symbols around it."""
+    try:
+        return list(model.encode(text, add_special_tokens=False).ids)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # as above: a pattern that is too much work panics
+        raise WeightsError(f"the model's tokenizer fails on a text: {error}") from error
 
 
 def _without_blank(data: bytes) -> bytes:
@@ -55,6 +68,14 @@ def _without_symbols(data: bytes) -> bytes:
     told: dict[str, Any] = json.loads(_without_blank(data))
     return json.dumps(told | {"added_tokens": []}).encode()
 
+
+# The largest, of 260,000 tokens, take some seconds.
+FENCE = Fence(seconds=30.0, memory_mb=4096)
+# Words, figures, other scripts, and runs in which a pattern may lose itself.
+_TRIAL = (
+    "The notice period (see § 4.2) isn't 1,000.50 € until 2024-03-12.\n\n\tÜber “naïve” 東京 🙂 "
+    + "".join(run * 100 for run in ("a", "ab ", "7", " ", "\n", "-", "Ü"))
+)
 
 _NO_SPACE = {"add_prefix_space": False}
 _NEVER = {"prepend_scheme": "never", **_NO_SPACE}
@@ -80,7 +101,7 @@ class CheckpointTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, without the symbols around it."""
-        return list(self._model.encode(text, add_special_tokens=False).ids)
+        return _ids(self._model, text)
 
     def row(self, line: str, most: int) -> list[int]:
         """The ids a model reads of a `model_line`, the symbols around it among at most `most`."""
@@ -107,7 +128,7 @@ class ChatTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, none of them a symbol."""
-        return list(self._plain.encode(text, add_special_tokens=False).ids)
+        return _ids(self._plain, text)
 
     def encode_parts(self, parts: Iterable[Part]) -> list[int]:
         """Token ids of a prompt: symbols where the template says so and nowhere else."""
@@ -118,10 +139,10 @@ class ChatTokenizer:
 
     def _template(self, text: str, first: bool) -> list[int]:
         """Token ids of a part of a template, where `first` is whether nothing stands before it."""
-        ids = list(self._symbols.encode(text, add_special_tokens=False).ids)
+        ids = _ids(self._symbols, text)
         if first or (ids and ids[0] in self._added):
             return ids
-        return list(self._behind.encode(text, add_special_tokens=False).ids)
+        return _ids(self._behind, text)
 
     def symbol(self, text: str) -> int | None:
         """The id of a symbol by its text."""
@@ -151,6 +172,28 @@ class ChatTokenizer:
             else:
                 found[token] = text.replace(SPACE_SYMBOL, " ").encode()
         return found
+
+
+def try_tokenizer(path: Path, chat: bool) -> None:
+    """Read the file and some text by it, a decoder's (chat) or an encoder's, where it can do no
+    harm. Raises WeightsError where it fails, makes nothing of a text or does not end."""
+    try:
+        counts = fenced(count_trial, str(path), chat, fence=FENCE)
+    except OverrunError as error:
+        raise OverrunError(
+            f"{path} takes {error} to read {len(_TRIAL)} characters; is it the model's own?"
+        ) from error
+    if not all(counts):
+        raise WeightsError(f"{path} makes no tokens of a text; is it the model's own?")
+
+
+def count_trial(path: str, chat: bool) -> list[int]:
+    """How many tokens it makes of a text, and of one in a template."""
+    if not chat:
+        return [CheckpointTokenizer(Path(path)).count(_TRIAL)]
+    tokenizer = ChatTokenizer(Path(path))
+    of_template = tokenizer.encode_parts([Part(_TRIAL, False)])
+    return [len(tokenizer.encode(_TRIAL)), len(of_template), len(tokenizer.token_bytes)]
 
 
 def _byte_table() -> dict[str, int]:

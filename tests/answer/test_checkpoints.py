@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,8 @@ def test_older_files_of_the_tokenizer_make_the_same_model(source: Path, out: Pat
 
 
 def test_layers_that_are_not_there_are_not_built(source: Path, out: Path) -> None:
-    change_json(source / "config.json", num_hidden_layers=10**9)
-    with pytest.raises(WeightsError, match=r"lack model\.layers\.999999999\.input_layernorm"):
+    change_json(source / "config.json", num_hidden_layers=10**4)
+    with pytest.raises(WeightsError, match=r"lack model\.layers\.9999\.input_layernorm"):
         import_decoder(source, out)
 
 
@@ -140,3 +141,68 @@ def test_a_template_that_is_no_text_is_refused(source: Path, out: Path) -> None:
     (source / "chat_template.jinja").write_bytes(b"\xff\xfe")
     with pytest.raises(WeightsError, match=r"chat_template\.jinja is not UTF-8"):
         import_decoder(source, out)
+
+
+def test_a_tensor_larger_than_a_shard_has_one_to_itself(
+    source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embeddings of a small Qwen2 alone take more than 256 MB."""
+    monkeypatch.setattr("ragformer.answer.checkpoints.SHARD_BYTES", 5_000)
+    theirs = load_file(source / "model.safetensors")
+    ours = read_tensors(import_decoder(source, out).folder)
+    assert len(list(out.glob("*.safetensors"))) > 1
+    assert torch.equal(ours["transformer.embed.weight"], theirs[EMBED])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_pipe_is_not_waited_for(source: Path, out: Path, name: str) -> None:
+    (source / name).unlink()
+    os.mkfifo(source / name)
+    with pytest.raises(WeightsError, match="there is no "):
+        import_decoder(source, out)
+
+
+def test_a_head_of_another_kind_of_number_is_named(source: Path, out: Path) -> None:
+    def add(tensors: dict[str, Tensor]) -> None:
+        tensors[HEAD] = tensors[EMBED].to(torch.float8_e5m2)
+
+    change_tensors(source, add)
+    with pytest.raises(WeightsError, match=r"lm_head\.weight in .* is torch\.float8_e5m2"):
+        import_decoder(source, out)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {f"unknown_{n}": 1 for n in range(10_000)},
+        {"layer_types": [f"kind {n}" for n in range(10_000)]},
+        {"model_type": "x" * 10_000},
+        {"hidden_act": "x" * 10_000},
+        {"vocab_size": "x" * 10_000},
+        {"rope_scaling": {"rope_type": "x" * 10_000}},
+        {"x" * 10_000: 1},
+    ],
+)
+def test_a_refusal_is_a_sentence_however_much_a_file_says(
+    source: Path, out: Path, said: dict[str, Any]
+) -> None:
+    change_json(source / "config.json", **said)
+    with pytest.raises(WeightsError) as refused:
+        import_decoder(source, out)
+    assert len(str(refused.value)) < 500 + len(str(source))
+
+
+def test_a_config_of_a_hundred_megabytes_is_not_read(source: Path, out: Path) -> None:
+    with (source / "config.json").open("r+b") as file:
+        file.truncate(100 * 2**20)
+    with pytest.raises(WeightsError, match=r"config\.json takes 104,857,600 bytes"):
+        import_decoder(source, out)
+
+
+def test_a_template_that_fails_on_what_is_asked_is_not_imported(source: Path, out: Path) -> None:
+    template = "{% if messages[0].role == 'user' %}{{ 1 / 0 }}{% endif %}"
+    change_json(source / "tokenizer_config.json", chat_template=template)
+    with pytest.raises(WeightsError, match="chat template fails"):
+        import_decoder(source, out)
+    assert not out.exists()

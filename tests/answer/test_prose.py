@@ -88,6 +88,7 @@ def test_what_does_not_hold_is_left_out_counted_and_said(ask: Ask) -> None:
         "A quotation that does not stand in the passages was left out."
         " The answer was cut off at the model's limit."
     )
+    assert answer.cut
     _, answer = ask(GOOD + ' "It is free." [2] "It is dear." [1]')
     assert "2 quotations that do not stand" in answer.note
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -140,6 +141,16 @@ def test_closing_the_iterator_hangs_up(server: Server) -> None:
     pieces = stream_reply(RemoteModel("small", server.url, KEY), ASKED)
     assert next(pieces) == "a"
     pieces.close()
+    assert server.gone.wait(30)
+
+
+def test_what_is_enough_ends_in_a_reply(server: Server) -> None:
+    server.replies = [events(chunk("a"), chunk("b"), wait=True)]
+    enough = threading.Event()
+    pieces = stream_reply(RemoteModel("small", server.url, KEY), ASKED, enough)
+    assert next(pieces) == "a"
+    enough.set()
+    assert list(pieces) == [remote.Reply("small-v2")]
     assert server.gone.wait(30)
 
 

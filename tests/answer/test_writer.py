@@ -132,7 +132,7 @@ def test_each_dtype_that_is_set_is_a_writer_of_its_own(folder: Path, home: Path)
         settings = dataclasses.replace(load_settings(), writer_dtype=dtype)
         speaker = speaker_of(settings, folder)
         assert speaker is not None
-        packed.append(speaker.reply.__self__.model.packed_head is not None)  # type: ignore[attr-defined]
+        packed.append(speaker.count.__self__.model.packed_head is not None)  # type: ignore[attr-defined]
     assert packed == [False, True]
 
 

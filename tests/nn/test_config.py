@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from ragformer.errors import WeightsError
 from ragformer.nn.config import TransformerConfig, read_config
+from ragformer.nn.heads import Decoder
 
 
 def test_a_config_reads_back_as_written(config, tmp_path):
@@ -23,6 +25,10 @@ def test_a_config_reads_back_as_written(config, tmp_path):
         ({"vocab_size": 0}, "vocab_size is 0"),
         ({"vocab_size": "9"}, "vocab_size is '9'"),
         ({"vocab_size": 9, "n_layers": None}, "n_layers is None"),
+        ({"vocab_size": 9, "n_layers": 10**12}, "n_layers is 1000000000000; this takes up to"),
+        ({"vocab_size": 10**30}, "vocab_size is 10+; this takes up to"),
+        ({"vocab_size": 9, "d_ff": True}, "d_ff is True; it must be a whole number"),
+        ({"vocab_size": 9, "norm_eps": True}, "norm_eps is True; it must be a number"),
         ({"vocab_size": 9, "n_heads": 4, "n_kv_heads": 3}, "n_heads 4 is not a multiple"),
         ({"vocab_size": 9, "d_head": 7}, "an even d_head, not 7"),
         (
@@ -58,3 +64,11 @@ def test_a_damaged_config_file_is_one_sentence(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(WeightsError, match=message):
         read_config(path)
+
+
+def test_the_largest_sizes_together_are_still_sizes_of_a_tensor():
+    """So that what only a file says is compared with its tensors, and breaks nothing before."""
+    most = dict.fromkeys(("d_model", "n_heads", "n_kv_heads", "d_head", "d_ff"), 10**6)
+    config = TransformerConfig(vocab_size=10**7, n_layers=1, max_seq_len=10**9, **most)
+    with torch.device("meta"):
+        assert Decoder(config).transformer.blocks[0].attn.q.weight.numel() == 10**18

@@ -273,6 +273,36 @@ def test_an_import_goes_to_the_home_and_over_nothing(write_bert, home):
         import_encoder(source, source)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hidden_size": 10**6, "num_attention_heads": 1}, r"has shape \[\d+, 32\]"),
+        ({"vocab_size": 10**7}, r"the configuration says \[10000000, 32\]"),
+        ({"vocab_size": 10**12}, "vocab_size is 10+; this takes up to"),
+        ({"vocab_size": 3}, r"tokenizer of .* knows \d+ tokens, its config\.json says 3"),
+        ({"position_embedding_type": "x" * 9999}, r"'x+\.\.\.x+'; this imports 'absolute'"),
+    ],
+)
+def test_nothing_is_made_as_large_as_a_file_says(write_bert, tmp_path, changes, said):
+    """Class pooling writes a weight for a token of the tokenizer's."""
+    source = write_bert("bert", files=CLS)
+    values = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(values | changes))
+    with pytest.raises(WeightsError, match=said):
+        import_encoder(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_pipe_is_not_waited_for(write_bert, tmp_path, name):
+    source = write_bert("bert")
+    (source / name).unlink()
+    os.mkfifo(source / name)
+    with pytest.raises(WeightsError, match=r"there (is|are) no "):
+        import_encoder(source, tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["box", "encoder", "decoder"])
 def test_no_model_is_called_like_those_in_the_box(write_bert, tmp_path, home, name):
     """`models use box` would go back to the box, `models info encoder` show the one in use."""

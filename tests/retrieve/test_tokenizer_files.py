@@ -160,6 +160,8 @@ def test_a_tokenizer_json_is_taken_as_it_is(tmp_path: Path) -> None:
         ({"vocab.json": b'{"a": 0}', "merges.txt": b"a b c"}, "a line that is no pair"),
         ({"vocab.json": b'{"a": 0}', "merges.txt": b"\xff"}, "merges.txt is no UTF-8"),
         ({"vocab.txt": b"[UNK]\n[CLS]"}, r"vocab.txt lacks \[SEP\]"),
+        ({"vocab.txt": b"\n" * 2**25}, "vocab.txt takes 33,554,432 bytes, more than any"),
+        ({"tokenizer.model": b"\x0a\xec\x07\x0a\xe9\x07" + b"x" * 1001}, "a piece has 1,001 ch"),
     ],
 )
 def test_what_is_damaged_is_named(tmp_path: Path, files: dict[str, bytes], said: str) -> None:

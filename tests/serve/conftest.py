@@ -15,8 +15,10 @@ from typing import Any
 
 import openai
 import pytest
+from chat_checkpoint import draw_words, write_checkpoint
 from reportlab.pdfgen import canvas
 
+from ragformer.answer.installed import import_model
 from ragformer.config import load_settings
 from ragformer.library import Library, open_library
 from ragformer.serve.app import listen, make_app, make_server
@@ -123,6 +125,16 @@ def cats(served_home: Path) -> Iterator[Library]:
     """What the server has in its default collection."""
     with open_library() as library:
         yield library
+
+
+@pytest.fixture(scope="module")
+def imported(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a decoder of noise, model qwen, which writes side by side and quotes now and
+    then."""
+    checkpoint = write_checkpoint(tmp_path_factory.mktemp("qwen"), [CATS, BOATS], 2048)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_words(patch, 80)
+        yield import_model(checkpoint, None, "qwen")[1].folder
 
 
 @pytest.fixture

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from chat_checkpoint import draw_words, write_checkpoint
 from hypothesis import settings
 
-from ragformer.answer.installed import import_model
 from ragformer.config import Backend
 from ragformer.library import Library
 
-from .conftest import BOATS, CATS, QUESTION, Running
+from .conftest import QUESTION, Running
 
 SOAK = 300.0 if settings.get_current_profile_name() == "soak" else 0.0  # seconds
 CLIENTS = {"default": 32, "default:qwen": 32 if SOAK else 9}
@@ -35,16 +32,6 @@ def resident() -> int:
         return 0
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
-
-
-@pytest.fixture(scope="module")
-def imported(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a decoder of noise, model qwen, which writes side by side and quotes now and
-    then."""
-    checkpoint = write_checkpoint(tmp_path_factory.mktemp("qwen"), [CATS, BOATS], 2048)
-    with pytest.MonkeyPatch.context() as patch:
-        draw_words(patch, 80)
-        yield import_model(checkpoint, None, "qwen")[1].folder
 
 
 # The openai client's streams are generators within generators: where one is left in the middle,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ragformer.errors import WeightsError
+from ragformer.fence import Fence
+from ragformer.pdf.child import memory_is_limited
 from ragformer.text.chat_template import ChatTemplate, Part
 
 pytest.importorskip("jinja2")
@@ -46,6 +48,7 @@ def test_where_the_system_may_not_speak_the_user_says_it() -> None:
         "{{ raise_exception('no') }}",
         "it leaves the message out",
         "{{ messages[0].content }}{{ messages[0].content }}",
+        "{% for i in range(2000) %}{{ ' ' * 1000 }}{% endfor %}{{ messages[0].content }}",
     ],
 )
 def test_one_that_fails_is_said(source: str) -> None:
@@ -56,4 +59,31 @@ def test_one_that_fails_is_said(source: str) -> None:
 @pytest.mark.parametrize("source", ["{% for %}", "{{" + "(" * 5000 + "1" + ")" * 5000 + "}}"])
 def test_one_that_is_none_is_said(source: str) -> None:
     with pytest.raises(WeightsError, match="chat template is none: "):
-        ChatTemplate(source, {})
+        ChatTemplate(source, {}).parts(HELLO)
+
+
+NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+DOUBLING = "{% set n = namespace(t='x') %}" + "{% set n.t = n.t ~ n.t %}" * 50
+
+
+@pytest.mark.parametrize("source", [NESTED, "{{ 9 ** (9 ** 9) % 7 }}"])
+def test_one_that_does_not_end_is_ended(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second not even while it is compiled."""
+    monkeypatch.setattr("ragformer.text.chat_template.FENCE", Fence(0.05, 512))
+    with pytest.raises(WeightsError, match=r"chat template takes more than 0\.05 s or 512 MB"):
+        ChatTemplate(source, {}).parts(HELLO)
+
+
+@pytest.mark.skipif(not memory_is_limited(), reason="nothing bounds a child's memory here")
+@pytest.mark.parametrize("source", [DOUBLING, "{{ 'x' * 8000000000 }}"])
+def test_one_that_fills_the_memory_fails(source: str) -> None:
+    with pytest.raises(WeightsError, match="chat template"):
+        ChatTemplate(source, {}).parts(HELLO)
+
+
+def test_a_template_is_run_once_for_all_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = ChatTemplate("<{{ messages[0].content }}>", {})
+    template.parts(HELLO)
+    monkeypatch.setattr("ragformer.text.chat_template.fenced", None)
+    said = [{"role": "user", "content": "<Again>"}]
+    assert template.parts(said) == [Part("<", False), Part("<Again>", True), Part(">", False)]

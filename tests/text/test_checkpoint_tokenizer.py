@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragformer.errors import NotFoundError, WeightsError
+from ragformer.fence import Fence
 from ragformer.text.chat_template import Part
-from ragformer.text.checkpoint_tokenizer import ChatTokenizer, CheckpointTokenizer
+from ragformer.text.checkpoint_tokenizer import ChatTokenizer, CheckpointTokenizer, try_tokenizer
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 
@@ -138,3 +139,48 @@ def test_a_symbol_is_one_in_a_template_only(blank_first, special):
     assert added not in tokenizer.encode("so </think> it is")
     said = [Part("so </think> it", content) for content in (False, True)]
     assert [tokenizer.encode_parts([part]).count(added) for part in said] == [1, 0]
+
+
+def replacing(pattern, content):
+    return {"normalizer": {"type": "Replace", "pattern": pattern, "content": content}}
+
+
+def write_changed(path, write_tokenizer, change):
+    write_tokenizer(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (replacing({"Regex": r"(([a-z ])+)+\d"}, "x"), "tokenizer fails on a text: .*limit"),
+        (replacing({"Regex": r"[\s\S]"}, ""), "makes no tokens of a text"),
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AA"}}, "is no tokenizer"),
+        ({"pre_tokenizer": {"type": "X"}}, "is no tokenizer"),
+    ],
+)
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_strangers_tokenizer_is_tried_where_it_can_do_no_harm(
+    tmp_path, write_tokenizer, change, said, chat
+):
+    path = tmp_path / "tokenizer.json"
+    write_tokenizer(path)
+    try_tokenizer(path, chat)
+    with pytest.raises(WeightsError, match=said):
+        try_tokenizer(write_changed(path, write_tokenizer, change), chat)
+
+
+def test_one_that_takes_too_long_is_ended(tmp_path, write_tokenizer, monkeypatch):
+    monkeypatch.setattr("ragformer.text.checkpoint_tokenizer.FENCE", Fence(0.0, 4096))
+    write_tokenizer(tmp_path / "tokenizer.json")
+    with pytest.raises(WeightsError, match="takes more than 0 s or 4096 MB to read"):
+        try_tokenizer(tmp_path / "tokenizer.json", chat=False)
+
+
+def test_a_panic_over_a_text_is_a_sentence(tmp_path, write_tokenizer):
+    """It is no Exception, and would end a page or a service."""
+    change = replacing({"Regex": r"(([a-z ])+)+\d"}, "x")
+    path = write_changed(tmp_path / "tokenizer.json", write_tokenizer, change)
+    with pytest.raises(WeightsError, match="tokenizer fails on a text"):
+        ChatTokenizer(path).encode("a very long line " * 20)
