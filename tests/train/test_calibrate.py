@@ -19,6 +19,7 @@ from ragformer.library import Library, open_library
 from ragformer.train import calibrate
 from ragformer.train.calibrate import Calibrated, Config, main
 
+SEED = 1  # with which no question is left without a word that tells its page from the others
 TOWNS = ["Arden", "Borlo", "Cesta", "Dunmor", "Elvas", "Fintry"]
 
 
@@ -31,8 +32,10 @@ def town(name: str, n: int) -> str:
 
 
 @pytest.fixture
-def files(write_pdf: Callable[..., Path]) -> list[Path]:
-    """Six of 8 pages, each page a chunk."""
+def files(write_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Six of 8 pages, each page a chunk; the same bytes at any time, as on them hangs which
+    questions are made."""
+    monkeypatch.setattr("reportlab.rl_config.invariant", 1)
     pages = [
         [town(f"{name}{'abcdefgh'[page]}", 8 * n + page) for page in range(8)]
         for n, name in enumerate(TOWNS)
@@ -66,7 +69,7 @@ def read_like(right: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_questions_are_of_the_documents_and_every_half_has_both_kinds(library, towns):
-    cases = list(calibrate._cases(Config(questions=40), library, library.reader))
+    cases = list(calibrate._cases(Config(questions=40, seed=SEED), library, library.reader))
     assert len(cases) == 40
     for half in (cases[0::2], cases[1::2]):
         assert sum(case.answerable for case in half) == 10
@@ -87,7 +90,7 @@ def test_shards_are_calibrated_as_one_collection(home, files, monkeypatch):
     with open_library("sharded") as sharded:
         index_in_shards(sharded, files, 3)
         before = sharded.reader.confidence
-        *_, done = main(Config("sharded", questions=40))
+        *_, done = main(Config("sharded", questions=40, seed=SEED))
         assert isinstance(done, Calibrated)
         assert (done.status, done.questions) == ("kept", 40)
         assert sum(row.case.answerable for row in rows) == 20
@@ -100,7 +103,7 @@ def test_shards_are_calibrated_as_one_collection(home, files, monkeypatch):
 def test_what_is_written_is_used_until_it_is_undone(library, towns, monkeypatch):
     rows = read_like(lambda _: True, monkeypatch)
     before = library.reader.confidence
-    *lines, done = main(Config(questions=40))
+    *lines, done = main(Config(questions=40, seed=SEED))
     assert isinstance(done, Calibrated)
     assert (done.status, done.questions, done.held_out) == ("kept", 40, 20)
     assert lines[0] == "40 questions made"
@@ -123,7 +126,7 @@ def test_what_is_written_is_used_until_it_is_undone(library, towns, monkeypatch)
 
 def test_where_no_threshold_keeps_to_the_error_rate_nothing_changes(library, towns, monkeypatch):
     read_like(lambda _: False, monkeypatch)
-    *_, done = main(Config(questions=40))
+    *_, done = main(Config(questions=40, seed=SEED))
     assert isinstance(done, Calibrated)
     assert (done.status, done.chosen) == ("unreachable", None)
     assert not (library.folder / OWN_CONFIDENCE).exists()
@@ -150,7 +153,7 @@ def test_a_damaged_file_names_the_way_out_and_that_way_is_open(library, towns, m
     with pytest.raises(WeightsError, match="run `ragformer calibrate` again, or with --undo"):
         _ = library.reader
     read_like(lambda _: True, monkeypatch)
-    *_, done = main(Config(questions=40))
+    *_, done = main(Config(questions=40, seed=SEED))
     assert done.status == "kept"
     assert library.reader.confidence is not None
 
