@@ -48,6 +48,14 @@ settings.register_profile("fuzz", settings.get_profile("soak"), max_examples=10_
 settings.load_profile("gate")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What whoever runs the tests has set for themselves is nothing to a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with real and hostile files beside the checkout; without it the test skips."""
