@@ -119,7 +119,7 @@ def _prepare_threads() -> None:
     long; by sleeping they have to be woken some thousand times an answer, which on processors that
     have gone idle takes longer than the work. So on an idle machine they spin for the tenth of a
     millisecond that the next product is mostly away, and then sleep: a prompt is read twice as fast
-    and `ask` answers in two thirds of the time (2 cores; `ragformer bench decode`, `bench ask`).
+    and `ask` answers in four fifths of the time (2 cores; `ragformer bench decode`, `bench ask`).
     """
     if "OMP_WAIT_POLICY" in os.environ:
         return
