@@ -36,9 +36,9 @@ from ragformer.nn.heads import Decoder
 from ragformer.nn.names import few
 from ragformer.retrieve.checkpoints import Imported
 from ragformer.retrieve.placing import new_folder, place_for
-from ragformer.retrieve.tokenizer_files import tokenizer_file
+from ragformer.retrieve.tokenizer_files import checkpoint_tokenizer
 from ragformer.text.chat_template import ChatTemplate
-from ragformer.text.checkpoint_tokenizer import ChatTokenizer, try_tokenizer
+from ragformer.text.checkpoint_tokenizer import ChatTokenizer
 
 SHARD_BYTES = 256 * 2**20
 PLAIN = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}Answer:"
@@ -73,14 +73,7 @@ def import_decoder(source: Path, out: Path | None = None, name: str | None = Non
 def _import(source: Path, out: Path | None, name: str, scratch: Path) -> Imported:
     place = place_for(out, name)
     family, config = read_family(source)
-    file = tokenizer_file(source, scratch)
-    try_tokenizer(file, chat=True)
-    tokenizer = ChatTokenizer(file)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise WeightsError(
-            f"the tokenizer of {source} knows {tokenizer.vocab_size} tokens, its config.json says"
-            f" {config.vocab_size}"
-        )
+    tokenizer = checkpoint_tokenizer(ChatTokenizer, source, scratch, config.vocab_size)
     chat = _chat(source, tokenizer)
     with _tensors(source) as tensors:
         config = _untied(config, family, tensors)

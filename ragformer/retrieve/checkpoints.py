@@ -34,8 +34,8 @@ from ragformer.nn.heads import SentenceEncoder
 from ragformer.nn.names import BERT, bert_config, renamed
 from ragformer.retrieve.embed import Encoder, TextForm, load_encoder
 from ragformer.retrieve.placing import new_folder, place_for
-from ragformer.retrieve.tokenizer_files import tokenizer_file
-from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer, try_tokenizer
+from ragformer.retrieve.tokenizer_files import checkpoint_tokenizer
+from ragformer.text.checkpoint_tokenizer import CheckpointTokenizer
 
 _MODULES = ["Transformer", "Pooling", "Normalize"]  # in this order, the last may be left out
 _OLD_POOLING = "pooling_mode_"
@@ -109,14 +109,7 @@ def _read_source(source: Path, scratch: Path) -> _Source:
     folder = modules["Transformer"]
     config = bert_config(folder)
     texts = read_optional_config(folder / "sentence_bert_config.json")
-    file = tokenizer_file(folder, scratch)
-    try_tokenizer(file, chat=False)
-    tokenizer = CheckpointTokenizer(file)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise WeightsError(
-            f"the tokenizer of {folder} knows {tokenizer.vocab_size} tokens, its config.json says"
-            f" {config.vocab_size}"
-        )
+    tokenizer = checkpoint_tokenizer(CheckpointTokenizer, folder, scratch, config.vocab_size)
     if texts.get("do_lower_case") and tokenizer.encode("A") != tokenizer.encode("a"):
         raise WeightsError(f"{folder} asks for lower case and its tokenizer keeps capitals")
     prompts = _prompts(source, normalized="Normalize" in modules)

@@ -13,11 +13,18 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ragformer.errors import WeightsError
 from ragformer.nn.config import check_file, read_config, read_optional_config
+from ragformer.text.checkpoint_tokenizer import (
+    ChatTokenizer,
+    CheckpointTokenizer,
+    try_tokenizer,
+)
 from ragformer.text.tokenizer import SPACE_SYMBOL
+
+Kind = TypeVar("Kind", CheckpointTokenizer, ChatTokenizer)
 
 Form = dict[str, Any]
 FILE = "tokenizer.json"
@@ -34,6 +41,23 @@ _QWEN_WORDS = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """How Qwen2 cuts a text before its merges. Source: the released model's tokenizer.json."""
+
+
+def checkpoint_tokenizer(kind: type[Kind], folder: Path, scratch: Path, n_embedded: int) -> Kind:
+    """The folder's tokenizer, tried first where it can do no harm; scratch: as for
+    `tokenizer_file`. n_embedded: tokens that the model has vectors for.
+
+    Raises WeightsError for one that is damaged, does not end or knows more tokens than that.
+    """
+    file = tokenizer_file(folder, scratch)
+    try_tokenizer(file, chat=kind is ChatTokenizer)
+    tokenizer = kind(file)
+    if tokenizer.vocab_size > n_embedded:
+        raise WeightsError(
+            f"the tokenizer of {folder} knows {tokenizer.vocab_size} tokens, its config.json says"
+            f" {n_embedded}"
+        )
+    return tokenizer
 
 
 def tokenizer_file(folder: Path, scratch: Path) -> Path:
